@@ -1,0 +1,1 @@
+"""Surrogates as torch activations: forward gradient injection, modules, conversion, export."""

@@ -1,0 +1,1 @@
+"""The search: spaces, samplers, racing, the study, and the engines that run it."""

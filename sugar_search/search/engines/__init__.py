@@ -1,0 +1,1 @@
+"""Where runs execute: local worker processes or Ray Tune."""

@@ -1,0 +1,1 @@
+"""Surrogate derivatives as data: parsing, families, grammar. No torch here."""

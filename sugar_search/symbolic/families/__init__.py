@@ -1,0 +1,1 @@
+"""Surrogate families, one file each; see `sugar_search.symbolic.family`."""

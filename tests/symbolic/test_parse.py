@@ -1,0 +1,261 @@
+"""Formula text: what is accepted, its inverse, and hostile text."""
+
+import time
+
+import mpmath
+import pytest
+import sympy
+from formulas import FORMULAS, REPEATABLE
+from hypothesis import given, settings
+
+from sugar_search.errors import FormulaError
+from sugar_search.symbolic.functions import X, differentiate, sigmoid, where
+from sugar_search.symbolic.parse import parse
+from sugar_search.symbolic.tape import Tape
+from sugar_search.symbolic.text import to_text
+
+
+@settings(max_examples=150, **REPEATABLE)
+@given(FORMULAS)
+def test_text_is_the_inverse_of_parse(text):
+    try:
+        expression = parse(text)
+    except FormulaError:
+        return
+    assert parse(to_text(expression)) == expression
+
+
+@settings(max_examples=80, **REPEATABLE)
+@given(FORMULAS)
+def test_derivatives_have_text_too(text):
+    try:
+        derivative = differentiate(parse(text))
+        again = parse(to_text(derivative))
+    except FormulaError:
+        return
+    assert parse(to_text(again)) == again
+    assert again == derivative
+
+
+@settings(max_examples=60, **REPEATABLE)
+@given(FORMULAS)
+def test_the_expression_means_what_python_reads(text):
+    """Against Python's own evaluation of the same text with 50-digit functions."""
+    try:
+        tape = Tape.of(parse(text))
+    except FormulaError:
+        return
+    for x in (-1.3, 0.7):
+        with mpmath.workdps(50):
+            expected = 0 + eval(_decimals(text), {"__builtins__": {}}, {**MP, "x": mpmath.mpf(x)})
+        if mpmath.isfinite(expected) and abs(expected) < 1e40:
+            assert abs(tape.mpmath(x) - expected) <= mpmath.mpf(10) ** -25 * (1 + abs(expected)), x
+
+
+def _decimals(text: str) -> str:
+    """Wraps every literal, so that 1/3 and 0.1 are evaluated at 50 digits."""
+    import re
+
+    return re.sub(r"(?<![\w.])(\d+\.?\d*(?:e[+-]?\d+)?)", r"m('\1')", text)
+
+
+MP = {
+    "m": mpmath.mpf,
+    "pi": mpmath.pi,
+    "e": mpmath.e,
+    "exp": mpmath.exp,
+    "sigmoid": lambda u: 1 / (1 + mpmath.exp(-u)),
+    "tanh": mpmath.tanh,
+    "softplus": lambda u: mpmath.log(1 + mpmath.exp(u)),
+    "log1p": mpmath.log1p,
+    "erf": mpmath.erf,
+    "normal_cdf": mpmath.ncdf,
+    "normal_pdf": mpmath.npdf,
+    "atan": mpmath.atan,
+    "sqrt": mpmath.sqrt,
+    "abs": abs,
+    "sign": mpmath.sign,
+    "square": lambda u: u * u,
+    "min": min,
+    "max": max,
+    "where": lambda c, a, b: a if c else b,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1.67/2", sympy.Rational(167, 200)),
+        ("x^2".replace("^", "**"), X**2),
+        ("  x ", X),
+        ("1 if x > 0 else 0", where(X, sympy.S.One, sympy.S.Zero)),
+        ("where(x <= 0, 2, 1)", where(X, sympy.S.One, sympy.Integer(2))),
+        ("where(0 >= x, 2, 1)", where(X, sympy.S.One, sympy.Integer(2))),
+        ("e**x", sympy.exp(X)),
+        ("recip(1 + x*x)", 1 / (1 + X**2)),
+        ("max(x, 0)", where(X, X, sympy.S.Zero)),
+        ("sqrt(x**2)", parse("abs(x)")),
+        ("2*(x + 1)*sigmoid(x)", sympy.Mul(2, X + 1, sigmoid(X))),
+    ],
+)
+def test_accepted(text, expected):
+    assert parse(text) == expected
+
+
+def test_x_greater_and_greater_or_equal_differ_at_the_boundary_only():
+    strict, weak = Tape.of(parse("where(x > 0, 1, 2)")), Tape.of(parse("where(x >= 0, 1, 2)"))
+    assert [strict.mpmath(x) for x in (-1, 0, 1)] == [2, 2, 1]
+    assert [weak.mpmath(x) for x in (-1, 0, 1)] == [2, 1, 1]
+
+
+def test_a_parameter_is_bound_before_constants_are_checked():
+    assert parse("exp(exp(a))", ["a"]).free_symbols == {sympy.Symbol("a", real=True)}
+    with pytest.raises(FormulaError, match="at most 1,000,000,000"):
+        parse("exp(exp(a))", values={"a": sympy.Integer(9)})
+
+
+HOSTILE = {
+    "__import__('os').system('id')": 1,
+    "x.__class__": 1,
+    "().__class__.__bases__[0]": 1,
+    "(lambda: x)()": 2,
+    "[x for x in (1,)]": 1,
+    "x[0]": 1,
+    "'a'*9": 1,
+    "f'{x}'": 1,
+    "x if x else 2": 6,
+    "x > 0": 1,
+    "1 + (0 < x < 1)": 6,
+    "where(0 < x < 1, 1, 2)": 7,
+    "where(x == 0, 1, 2)": 7,
+    "x and x": 1,
+    "~x": 1,
+    "x := 2": 3,
+    "x; x": 2,
+    "await x": 1,
+    "9**9**9": 7,
+    "9**8**8": 4,
+    "((((9**8)**8)**8)**8)": 4,
+    "x + 9**8*9**8": 5,
+    "x**9": 4,
+    "((((((x**8)**8)**8)**8)**8)**8)": None,
+    "x**x": 4,
+    "9" * 1500: 1,
+    "9" * 5000: 2001,
+    "0x" + "f" * 1500: 1,
+    "1e400": 1,
+    "1e-400": 1,
+    "1e-999999999": 1,
+    "x + 1e10": 5,
+    "1j*x": 1,
+    "True": 1,
+    "(" * 1_000_000: 2001,
+    "(" * 1500: 41,
+    "[" * 1500: 41,
+    "-" * 1500 + "x": 1,
+    "- " * 900 + "x": 1,
+    "not " * 400 + "x": 1,
+    "x" + "+x" * 900: 1,
+    "sigmoid(" * 39 + "x" + ")" * 39: None,
+    "x\n+1": 2,
+    "x\r+1": 2,
+    "x\x00": 2,
+    "x + ｘ": 5,
+    "x − 1": 3,
+    "α*x": 1,
+    "": 1,
+    "   ": 1,
+    "#": 1,
+    "x +": None,
+    "x x": 3,
+    "sigmoid": 1,
+    "2*sigmoid + 1": 3,
+    "sigmoid(x, x)": 1,
+    "sigmoid(u=x)": 1,
+    "sigmoid(*x)": 1,
+    "sigmoid()": 1,
+    "sin(x)": 1,
+    "1 + y": 5,
+    "x^2": 1,
+    "x//2": 1,
+    "1/0": 3,
+    "x/(x - x)": 4,
+    "recip(x - x)": 1,
+    "sqrt(-1)": 1,
+    "sqrt(-1 - x**2*0)": 1,
+    "(-8)**(1/3)": 1,
+    "log1p(-2)": 1,
+    "exp(exp(exp(exp(9 + x - x))))": 9,
+    "where(exp(exp(exp(exp(9 + x - x)))) > 1, 1, 2)": 15,
+    "(1e-300)**8": 1,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda t: ascii(t)[:30])
+def test_hostile_text_is_refused_at_once_and_in_place(text):
+    start = time.perf_counter()
+    try:
+        parse(text)
+    except FormulaError as error:
+        elapsed, message = time.perf_counter() - start, str(error)
+        column = HOSTILE[text]
+        assert column is None or message.startswith(f"column {column}: "), message
+        assert "\n" not in message
+        assert len(message) < 700
+    else:
+        assert HOSTILE[text] is None, "accepted"
+        elapsed = time.perf_counter() - start
+    assert elapsed < 0.05
+
+
+def test_nothing_outside_the_whitelist_runs(monkeypatch):
+    monkeypatch.setattr("builtins.eval", lambda *a: pytest.fail("eval was called"))
+    monkeypatch.setattr("os.system", lambda *a: pytest.fail("os.system was called"))
+    for text in HOSTILE:
+        try:
+            parse(text)
+        except FormulaError:
+            continue
+
+
+def test_unknown_names_show_the_nearest_first():
+    with pytest.raises(FormulaError, match=r"column 5: .*'sigmod'; did you mean sigmoid.*allowed: sigmoid, "):
+        parse("1 + sigmod(x)")
+    with pytest.raises(FormulaError, match=r"allowed: .*beta"):
+        parse("gamma*x", ["beta"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "((x*x)**7.7)*sigmoid(x)",
+        "(abs(x)**7)**5",
+        "(x**8)**3",
+        "((1.7**7.7)**(1/3))*x",
+        "2**0.6*2**0.55*x",
+        "-((2*x + 2)/(1 + x*x))",
+        "x/17/(1 + x*x)",
+        "sqrt(1 + 10.3438**2)*x",
+        "sqrt(square(sigmoid(max(0.00895, x))))",
+        "x/3.141592653589",
+        "1/(3*exp(2))/x**2",
+    ],
+)
+def test_texts_that_sympy_rearranges(text):
+    expression = parse(text)
+    assert parse(to_text(expression)) == expression
+
+
+@pytest.mark.parametrize("text", ["(-2*x*x)**7.7", "sqrt((tanh(e) - pi)*sigmoid(x))", "pi**8*pi**8*pi**8*x"])
+def test_constant_factors_are_checked_too(text):
+    with pytest.raises(FormulaError, match=r"real|1,000,000,000"):
+        parse(text)
+
+
+def test_long_roots_stay_readable():
+    expression = parse("1.23456789012345**0.3337*x")
+    assert len(to_text(expression)) < 60
+    assert parse(to_text(expression)) == expression
+    with mpmath.workdps(40):
+        value = mpmath.mpf("1.23456789012345") ** mpmath.mpf("0.3337")
+    assert abs(Tape.of(expression).mpmath(1) - value) < 1e-29

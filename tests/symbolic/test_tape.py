@@ -1,0 +1,176 @@
+"""Steps: sharing, stable forms, float against 50 digits, the clamp bound, torch source."""
+
+import time
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from formulas import FORMULAS, REPEATABLE
+from hypothesis import given, settings
+
+from sugar_search import catalog
+from sugar_search.errors import FormulaError
+from sugar_search.symbolic.parse import parse
+from sugar_search.symbolic.surrogate import surrogate
+from sugar_search.symbolic.tape import MAX_CLAMP, Tape, clamp_bound
+
+X = np.linspace(-6, 6, 25)
+
+
+def _tape(text):
+    return Tape.of(parse(text))
+
+
+def _run(tape, x):
+    """Executes the torch source."""
+    lines, result = tape.source()
+    body = "\n".join(f"    {line}" for line in [*lines, f"return {result}"])
+    scope = {"torch": torch}
+    exec(f"def f(x):\n{body}", scope)
+    return scope["f"](x)
+
+
+@settings(max_examples=100, **REPEATABLE)
+@given(FORMULAS)
+def test_numpy_torch_source_and_50_digits_agree(text):
+    try:
+        tape = _tape(text)
+    except FormulaError:
+        return
+    exact = np.array([float(tape.mpmath(x, 20)) for x in X])
+    sizes = np.array([_largest_register(tape, x) for x in X])
+    # Rounding grows with the largest intermediate value and, in powers and exponentials, with its logarithm.
+    fine = np.isfinite(exact) & (sizes < 1e30)
+    tolerance = 1e-11 * (1 + sizes)
+    jumps = "sign" in text or "where" in text or "min" in text or "max" in text
+    for values in (tape.numpy(X), _run(tape, torch.tensor(X, dtype=torch.float64)).numpy()):
+        assert values.dtype == np.float64
+        assert values.shape == X.shape
+        bad = fine & ~(np.abs(values - exact) <= tolerance)
+        assert not bad.any() or jumps, (X[bad], values[bad], exact[bad])
+
+
+def _largest_register(tape, x):
+    one = np.array([x])
+    return max(float(np.abs(Tape(tape.steps[: i + 1]).numpy(one)).max()) for i in range(len(tape.steps)))
+
+
+def test_shared_subexpressions_are_computed_once():
+    steps = _tape("sigmoid(x)*(x + sigmoid(x))/(1 + sigmoid(x)*(x + sigmoid(x)))").steps
+    assert sum(step.op == "sigmoid" for step in steps) == 1
+    assert len(set(steps)) == len(steps)
+
+
+def test_integer_powers_are_squares():
+    steps = _tape("x**8").steps
+    assert [step.op for step in steps] == ["x", "square", "square", "square"]
+    assert "pow" not in {step.op for step in _tape("(1 + x**2)**-3.5").steps}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x*(1 - sigmoid(x))",
+        "x*(1 - tanh(x)**2)",
+        "x*(2 - 2*normal_cdf(x))",
+        "x*(1 - erf(x))",
+        "x*(1 - tanh(x))",
+        "x*(sigmoid(x) - sigmoid(x)**2)",
+        "x*softplus(-x)",
+    ],
+)
+def test_complements_keep_relative_precision(text):
+    tape = _tape(text)
+    for x in (8.0, 12.0, 17.0):
+        exact = float(tape.mpmath(x))
+        for kind, bound in ((np.float32, 3e-5), (np.float64, 1e-13)):
+            if abs(exact) > np.finfo(kind).tiny:
+                assert abs(float(tape.numpy(np.array([x], dtype=kind))[0]) / exact - 1) < bound * x, x
+
+
+def test_constants_are_exact_at_50_digits():
+    with mpmath.workdps(60):
+        third, root = mpmath.mpf(1) / 3, mpmath.sqrt(2) * mpmath.pi
+        assert abs(_tape("x/3").mpmath(1) - third) < mpmath.mpf(10) ** -50
+        assert abs(_tape("x*sqrt(2)*pi").mpmath(1) - root) < mpmath.mpf(10) ** -49
+        assert abs(_tape("0.1*x").mpmath(10, 55) - 1) < mpmath.mpf(10) ** -54
+
+
+def test_mpmath_survives_towers_of_exponentials():
+    start = time.perf_counter()
+    assert _tape("exp(-exp(exp(x)))").mpmath(1e30) == 0
+    assert _tape("tanh(exp(x*x))").mpmath(1e30) == 1
+    assert _tape("normal_cdf(x) + erf(x)").mpmath(-1e30) == -1
+    assert time.perf_counter() - start < 0.2
+
+
+def test_constant_derivatives_keep_the_shape_and_dtype():
+    tape = _tape("1")
+    for kind in (np.float32, np.float64):
+        values = tape.numpy(np.zeros((2, 3), dtype=kind))
+        assert values.shape == (2, 3)
+        assert values.dtype == kind
+    assert _run(tape, torch.zeros(2, 3, dtype=torch.float64)).dtype == torch.float64
+    assert _run(_tape("where(x > 0, 1, 0)"), torch.zeros(2, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", catalog.names("surrogates"))
+def test_torch_source_of_families_is_short_and_right(name):
+    s = surrogate(name)
+    lines, result = s.tape.source()
+    assert all(len(line) <= 88 for line in [*lines, result])
+    x = torch.linspace(-9, 9, 101, dtype=torch.float64)
+    assert np.allclose(_run(s.tape, x).numpy(), s.tape.numpy(x.numpy()), rtol=0, atol=1e-13)
+
+
+def test_source_takes_other_names():
+    lines, result = _tape("sigmoid(x)*(1 - sigmoid(x))").source("z", "s")
+    assert "z" in "".join(lines) + result
+    assert "x" not in ("".join(lines) + result).replace("torch", "").replace("exp", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        ("sigmoid(x)", MAX_CLAMP),
+        ("1/(1 + x**2)", MAX_CLAMP),
+        ("x**2/(1 + x**2)", 2.0**63),
+        ("x**4*exp(-x**2)", 2.0**31),
+        ("x*exp(-x)", 2.0**6),
+    ],
+)
+def test_clamp_bound(text, bound):
+    assert clamp_bound(_tape(text)) == bound
+
+
+@settings(max_examples=60, **REPEATABLE)
+@given(FORMULAS)
+def test_clamp_bound_is_a_power_of_two_that_keeps_float32_finite(text):
+    try:
+        tape = _tape(text)
+    except FormulaError:
+        return
+    bound = clamp_bound(tape)
+    assert 1 <= bound <= MAX_CLAMP
+    assert np.log2(bound) == int(np.log2(bound))
+    if bound > 1:
+        edge = np.array([-bound, bound, -bound / 2, bound / 2], dtype=np.float32)
+        assert np.isfinite(tape.numpy(edge)).all()
+
+
+def test_clamp_bound_is_fast():
+    tape = surrogate("bsilu").tape
+    assert min(_seconds(clamp_bound, tape) for _ in range(5)) < 2e-3
+
+
+def _seconds(function, *arguments):
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
+
+
+def test_evaluation_is_silent(recwarn):
+    tape = _tape("exp(x)*exp(x*x)/(1 + exp(x*x)) + sqrt(x) + log1p(x)")
+    tape.numpy(np.array([-1e30, -2.0, 0.0, 1e30], dtype=np.float32))
+    assert not recwarn.list

@@ -1,0 +1,134 @@
+"""One run as data: what is trained, and what each epoch gave. No torch here, so that a coordinator stays light."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sugar_search.errors import InputError
+from sugar_search.training.recipe import Recipe
+
+__all__ = ["EpochRecord", "Metrics", "RunSpec", "selected"]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What one split says about a network.
+
+    Attributes:
+        loss: in the recipe's unit, without label smoothing.
+        accuracy: share of samples classified correctly, 0 to 1; None for regression.
+        sparsity: share of exact zeros among the ReLU outputs over all samples, 0 to 1.
+        dead: share of ReLU units (element c, h, w of a site) without a positive output on any sample, 0 to 1.
+    """
+
+    loss: float
+    accuracy: float | None
+    sparsity: float
+    dead: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as JSON-able values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Metrics":
+        """The inverse of `to_dict`."""
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: of the epoch's training batches, in the recipe's unit, with label smoothing.
+        validation: metrics of the validation split after the epoch.
+        lr: learning rate of the epoch's last step.
+        seconds: wall time of training and validation together.
+        images_per_second: training samples over training time alone.
+    """
+
+    epoch: int
+    train_loss: float
+    validation: Metrics
+    lr: float
+    seconds: float
+    images_per_second: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as JSON-able values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "EpochRecord":
+        """The inverse of `to_dict`."""
+        return cls(**{**data, "validation": Metrics.from_dict(data["validation"])})
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training, as a value that crosses process borders as JSON.
+
+    Attributes:
+        arch: name of an architecture.
+        dataset: name of a dataset, with "/variant" where there are any.
+        recipe: how to train.
+        seed: of the initial weights and of the order of the samples, 0 to 2**63 - 1.
+        surrogate: `Surrogate.to_dict()`, or None for plain ReLU.
+        device: a torch device: "cpu", "cuda", "cuda:1".
+        threads: CPU threads of torch; part of a run's identity, for it changes the order of sums.
+        folder: where checkpoints and weights live.
+        sugar: True: ReLU forward and surrogate backward; False: the surrogate's own activation both ways.
+
+    Raises:
+        InputError: seed or threads out of range.
+    """
+
+    arch: str
+    dataset: str
+    recipe: Recipe
+    seed: int
+    surrogate: dict[str, Any] | None
+    device: str = "cpu"
+    threads: int = 1
+    folder: str = "."
+    sugar: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise InputError("seed must be 0 to 2**63 - 1", self.seed, "give a whole number such as 1")
+        if self.threads < 1:
+            raise InputError("threads per trial must be 1 or more", self.threads, "give a whole number such as 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as JSON-able values."""
+        return {**self.__dict__, "recipe": self.recipe.model_dump(mode="json")}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "RunSpec":
+        """The inverse of `to_dict`."""
+        return cls(**{**data, "recipe": Recipe.model_validate(data["recipe"])})
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of all that decides the run's result: not its folder, nor which device of a kind it has."""
+        kind = self.device.partition(":")[0]
+        identity = {**self.to_dict(), "folder": None, "device": kind, "recipe": self.recipe.digest}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def selected(recipe: Recipe, records: Sequence[EpochRecord]) -> EpochRecord:
+    """The epoch that stands for a run by the recipe's rule; among equals the earliest.
+
+    Args:
+        recipe: whose `selection` decides.
+        records: the epochs finished so far, at least one.
+    """
+    if recipe.selection.epoch == "last":
+        return records[-1]
+    if recipe.selection.metric == "loss":
+        return min(records, key=lambda record: record.validation.loss)
+    return max(records, key=lambda record: record.validation.accuracy or 0.0)

@@ -1,0 +1,342 @@
+"""The loop: repeatable, resumable, stops on divergence, never reads the test split."""
+
+import dataclasses
+import json
+import logging
+import math
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from sugar_search.data._dataset import Split, load_dataset
+from sugar_search.errors import DivergedError, FileError, InputError, UnknownNameError
+from sugar_search.symbolic.surrogate import surrogate
+from sugar_search.training import loop, network
+from sugar_search.training.loop import evaluate_test, train
+from sugar_search.training.recipe import load_recipe
+from sugar_search.training.run import EpochRecord, Metrics, RunSpec, selected
+from sugar_search.training.state import WEIGHTS
+
+
+def curve(records):
+    """What a record says, less its times."""
+    return [dataclasses.replace(record, seconds=0.0, images_per_second=0.0) for record in records]
+
+
+def weights(spec):
+    return (Path(spec.folder) / WEIGHTS).read_bytes()
+
+
+class Drawing(nn.Module):
+    """A network that draws from torch's global generator in training."""
+
+    def __init__(self, inputs):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 10))
+
+    def forward(self, x):
+        return self.net(x)
+
+
+@pytest.fixture
+def drawing(monkeypatch):
+    monkeypatch.setattr(network, "build_model", lambda arch, shape, outputs: Drawing(64))
+
+
+def test_a_run_learns_and_reports_each_epoch(make_spec):
+    spec = make_spec(epochs=6)
+    records = list(train(spec))
+    assert [record.epoch for record in records] == [1, 2, 3, 4, 5, 6]
+    assert records[-1].train_loss < records[0].train_loss / 5 and records[-1].validation.accuracy > 0.9
+    assert all(record.seconds > 0 and record.images_per_second > 0 for record in records)
+    assert records[-1].lr == pytest.approx(0.05 * 1e-4) and 0 < records[-1].validation.sparsity < 1
+    assert sorted(path.name for path in Path(spec.folder).iterdir()) == ["finished.json", WEIGHTS]
+    assert evaluate_test(spec).accuracy > 0.88
+
+
+def test_same_seed_same_bits_other_seed_other_curve(make_spec):
+    one, two, other = make_spec("one"), make_spec("two"), make_spec("other", seed=2)
+    assert curve(train(one)) == curve(train(two)) and weights(one) == weights(two)
+    assert curve(train(other)) != curve(train(one))
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "sgd", "lr": 0.05, "momentum": 0.9}, {"name": "adamw", "lr": 0.01}])
+def test_interrupted_at_any_epoch_equals_uninterrupted(make_spec, drawing, optimizer):
+    straight = make_spec("straight", optimizer=optimizer)
+    whole = list(train(straight))
+    for stop in (1, 2, 3):
+        paused = make_spec(f"paused{stop}", optimizer=optimizer)
+        epochs = train(paused)
+        for _ in range(stop):
+            next(epochs)
+        epochs.close()
+        torch.manual_seed(stop)  # the caller's random state must not matter
+        assert curve(train(paused)) == curve(whole)
+        assert weights(paused) == weights(straight)
+
+
+def test_a_convolutional_run_resumes_with_its_running_statistics(make_spec, monkeypatch):
+    def build(arch, shape, outputs):
+        return nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, outputs))
+
+    monkeypatch.setattr(network, "build_model", build)
+    straight, paused = make_spec("straight"), make_spec("paused")
+    next(train(paused))
+    assert curve(train(paused)) == curve(train(straight)) and weights(paused) == weights(straight)
+
+
+@pytest.mark.long
+def test_the_digits_recipe_takes_resnet18_beyond_93_percent_in_five_epochs_on_every_seed(make_spec):
+    for seed in (1, 10, 20):
+        spec = make_spec(
+            f"seed{seed}", arch="resnet18", seed=seed, **load_recipe("digits", epochs=5).model_dump(mode="json")
+        )
+        list(train(spec))
+        assert evaluate_test(spec).accuracy >= 0.93
+
+
+def test_two_runs_stepped_in_turn_do_not_disturb_each_other_or_the_caller(make_spec, drawing):
+    one, two = make_spec("one"), make_spec("two", seed=2)
+    alone = [curve(train(make_spec("alone1"))), curve(train(make_spec("alone2", seed=2)))]
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    together = list(zip(train(one), train(two)))
+    assert torch.equal(torch.rand(3), expected)
+    assert [curve(records) for records in zip(*together)] == alone
+
+
+class Spy(nn.Module):
+    """Notes each training batch, and one number drawn for it if asked to draw."""
+
+    def __init__(self, draws):
+        super().__init__()
+        self.layer, self.draws, self.batches, self.drawn = nn.Linear(64, 10), draws, [], []
+
+    def forward(self, x):
+        if self.training:
+            self.batches.append(x.flatten(1).sum(dim=1).tolist())
+            self.drawn += [torch.rand(()).item()] if self.draws else []
+        return self.layer(x.flatten(1))
+
+
+def test_samples_come_in_a_new_order_each_epoch_whatever_the_network_draws(make_spec, monkeypatch):
+    silent, drawing = Spy(draws=False), Spy(draws=True)
+    for name, spy in (("silent", silent), ("drawing", drawing)):
+        monkeypatch.setattr(network, "build_model", lambda arch, shape, outputs, spy=spy: spy)
+        list(train(make_spec(name)))
+    assert silent.batches == drawing.batches
+    assert len(set(drawing.drawn)) == len(drawing.drawn) == 40
+    epochs = [list(chain(*silent.batches[at : at + 10])) for at in range(0, 40, 10)]
+    everything = sorted(load_dataset("digits").train.inputs.flatten(1).sum(dim=1).tolist())
+    assert all(sorted(epoch) == pytest.approx(everything, abs=1e-3) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_labels_are_smoothed_in_training_and_not_in_validation(make_spec):
+    *_, last = train(make_spec(label_smoothing=0.9, epochs=6))
+    least = -(0.19 * math.log(0.19) + 9 * 0.09 * math.log(0.09))  # entropy of the smoothed label
+    assert last.train_loss > least
+    plain = make_spec("plain", epochs=6)
+    *_, last = train(plain)
+    assert last.train_loss < least / 5
+
+
+def test_a_finished_run_is_told_again_and_not_trained_again(make_spec, monkeypatch):
+    spec = make_spec()
+    records = list(train(spec))
+    monkeypatch.setattr(loop, "start", lambda spec: pytest.fail("trained again"))
+    assert list(train(spec)) == records
+
+
+def test_stopping_at_the_last_record_leaves_a_finished_run(make_spec):
+    spec = make_spec(epochs=2)
+    epochs = train(spec)
+    next(epochs), next(epochs)
+    epochs.close()
+    assert evaluate_test(spec).accuracy > 0.3
+
+
+def test_a_damaged_checkpoint_costs_one_epoch_and_no_difference(make_spec, caplog):
+    straight, paused = make_spec("straight"), make_spec("paused")
+    epochs = train(paused)
+    for _ in range(3):
+        next(epochs)
+    epochs.close()
+    path = Path(paused.folder) / "epoch-0003" / "tensors.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING, "sugar_search"):
+        assert curve(train(paused)) == curve(train(straight))
+    assert "epoch-0003 is damaged" in caplog.text and weights(paused) == weights(straight)
+
+
+def test_a_folder_of_another_run_is_refused(make_spec):
+    next(train(make_spec()))
+    with pytest.raises(FileError, match="hold that run alone"):
+        next(train(make_spec(seed=2)))
+    list(train(make_spec()))
+    with pytest.raises(FileError, match="hold that run alone"):
+        next(train(make_spec(batch_size=65)))
+    with pytest.raises(FileError, match="only a complete run"):
+        evaluate_test(make_spec("elsewhere"))
+
+
+def test_a_learning_rate_beyond_reason_diverges_with_epoch_and_reason(make_spec):
+    spec = make_spec(optimizer={"name": "sgd", "lr": 1e30}, schedule={"name": "constant"})
+    with pytest.raises(DivergedError, match="diverged in epoch 1: the training loss is"):
+        list(train(spec))
+    assert not Path(spec.folder).exists()
+
+
+@pytest.mark.parametrize("bad", [1, 2, 3])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_bad_loss_in_any_epoch_stops_the_run_there(make_spec, monkeypatch, bad, value):
+    steps = iter(range(10_000))
+    real = loop.batch_loss
+    at = 10 * (bad - 1) + 4  # one step amid the epoch: 600 images in batches of 64 are 10 steps
+    monkeypatch.setattr(loop, "batch_loss", lambda *a, **k: real(*a, **k) * (value if next(steps) == at else 1.0))
+    spec, records = make_spec(), []
+    with pytest.raises(DivergedError) as caught:
+        records.extend(iter(train(spec)))
+    assert caught.value.epoch == bad
+    assert len(list(Path(spec.folder).glob("epoch-*"))) == min(bad - 1, 2)
+
+
+def test_a_bad_weight_or_validation_loss_stops_the_run(make_spec, monkeypatch):
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self: self.param_groups[0]["params"][-1].data.fill_(torch.nan))
+    with pytest.raises(DivergedError, match="epoch 1"):
+        list(train(make_spec(batch_size=600)))  # a single step: only the weights show it
+    monkeypatch.undo()
+    monkeypatch.setattr(loop, "evaluate", lambda *a: Metrics(float("inf"), 0.1, 0.5, 0.0))
+    with pytest.raises(DivergedError, match="validation loss is inf"):
+        list(train(make_spec()))
+
+
+def test_training_never_reads_the_test_split(make_spec, monkeypatch):
+    clean = curve(train(make_spec("clean")))
+    data = load_dataset("digits")
+    poison = Split(torch.full_like(data.test.inputs, torch.nan), torch.full_like(data.test.targets, -(10**9)))
+    monkeypatch.setattr(network, "_on_device", lambda name, device: dataclasses.replace(data, test=poison))
+    assert curve(train(make_spec("poisoned"))) == clean
+
+
+def test_selection_of_the_best_epoch_keeps_its_weights(make_spec):
+    spec = make_spec(
+        selection={"metric": "accuracy", "epoch": "best"},
+        schedule={"name": "constant"},
+        optimizer={"name": "sgd", "lr": 0.9, "momentum": 0.9},
+        epochs=5,
+    )
+    records = list(train(spec))
+    best = selected(spec.recipe, records)
+    assert best.validation.accuracy == max(record.validation.accuracy for record in records)
+    data = load_dataset("digits")
+    model = network.build_network(spec, data)
+    loop.checkpoint.load_weights(Path(spec.folder) / WEIGHTS, model)
+    assert loop.evaluate(model, data.validation, spec.recipe) == best.validation
+
+
+def test_selected_takes_the_earliest_of_equals(make_spec):
+    def record(epoch, loss, accuracy):
+        return EpochRecord(epoch, 1.0, Metrics(loss, accuracy, 0.5, 0.0), 0.1, 1.0, 1.0)
+
+    records = [record(1, 0.5, 0.7), record(2, 0.3, 0.8), record(3, 0.3, 0.8), record(4, 0.9, 0.1)]
+    for metric in ("loss", "accuracy"):
+        assert selected(make_spec(selection={"metric": metric, "epoch": "best"}).recipe, records).epoch == 2
+        assert selected(make_spec(selection={"metric": metric}).recipe, records).epoch == 4
+
+
+def test_the_surrogate_changes_the_backward_pass_and_not_the_forward_pass(make_spec):
+    plain, sugar = make_spec("plain"), make_spec("sugar", surrogate=surrogate("bsilu").to_dict())
+    with torch.random.fork_rng():
+        outputs = []
+        for spec in (plain, sugar):
+            torch.manual_seed(1)
+            outputs.append(network.build_network(spec, load_dataset("digits"))(load_dataset("digits").train.inputs[:9]))
+        assert torch.equal(*outputs)
+    assert curve(train(plain)) != curve(train(sugar))
+    relu = make_spec("relu", surrogate=surrogate("relu").to_dict())
+    assert curve(train(relu)) == curve(train(plain))
+    soft = make_spec("soft", surrogate=surrogate("bsilu").to_dict(), sugar=False)
+    *_, last = train(soft)
+    assert last.validation.sparsity < 0.01 < evaluate_test(sugar).sparsity
+
+
+def test_the_dying_relu_study_trains_in_its_unit(make_spec, tmp_path):
+    recipe = load_recipe("dying-relu", epochs=2)
+    spec = RunSpec("narrow_mlp", "regression/f1", recipe, 3, None, folder=str(tmp_path / "f1"))
+    records = list(train(spec))
+    assert 5 < records[-1].train_loss < 200 and records[-1].validation.accuracy is None
+    spread = load_dataset("regression/f1").train.targets.var().item() * 3000 / 47
+    assert spread == pytest.approx(16.0, abs=0.6)  # the paper's category A: 15.58 to 15.74
+
+
+def test_gradients_are_clipped_to_the_norm(make_spec, monkeypatch):
+    norms, real = [], torch.optim.SGD.step
+
+    def step(self, *arguments):
+        norms.append(torch.stack([w.grad.norm() for w in self.param_groups[0]["params"]]).norm().item())
+        return real(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    list(train(make_spec(epochs=1, gradient_clip=0.01)))
+    assert max(norms) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_bfloat16_can_be_asked_for_on_a_cpu_and_keeps_float32_weights(make_spec):
+    spec = make_spec(precision="bfloat16", surrogate=surrogate("bsilu").to_dict(), epochs=6)
+    *_, last = train(spec)
+    assert last.validation.accuracy > 0.85
+    *_, exact = train(make_spec("exact", surrogate=surrogate("bsilu").to_dict(), epochs=6))
+    assert exact.train_loss != last.train_loss
+    tensors = loop.checkpoint.load_tensors(weights(spec))
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+
+
+def test_a_last_batch_of_one_sample_joins_the_one_before():
+    sizes = [len(part) for part in loop._batches(torch.arange(13), 4)]
+    assert sizes == [4, 4, 5] and [len(part) for part in loop._batches(torch.arange(14), 4)] == [4, 4, 4, 2]
+    assert [len(part) for part in loop._batches(torch.arange(1), 4)] == [1]
+
+
+def test_a_spec_crosses_json_and_its_digest_follows_what_matters(make_spec):
+    spec = make_spec(
+        surrogate=surrogate("bsilu", alpha=1.2).to_dict(), schedule={"name": "multistep", "milestones": [2]}
+    )
+    assert RunSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert dataclasses.replace(spec, folder="elsewhere").digest == spec.digest
+    others = [
+        {"seed": 2},
+        {"threads": 2},
+        {"sugar": False},
+        {"surrogate": None},
+        {"arch": "resnet18"},
+        {"device": "cuda"},
+    ]
+    assert len({spec.digest, *(dataclasses.replace(spec, **other).digest for other in others)}) == 7
+    record = EpochRecord(1, 0.1, Metrics(0.2, None, 0.3, 0.4), 0.5, 0.6, 0.7)
+    assert EpochRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+
+
+def test_what_does_not_exist_or_fit_is_refused_before_any_work(make_spec):
+    for change, error, told in [
+        ({"arch": "resnet19"}, UnknownNameError, "resnet18"),
+        ({"dataset": "digits/33"}, UnknownNameError, "digits/32"),
+        ({"arch": "resnet18", "dataset": "regression/f1"}, InputError, "needs images"),
+        ({"dataset": "regression/f1", "selection": {"metric": "accuracy"}}, InputError, "select by loss"),
+    ]:
+        spec = make_spec(**change)
+        with pytest.raises(error, match=told):
+            next(train(spec))
+        assert not Path(spec.folder).exists()
+    for device in ("cuda:99", "abacus"):
+        with pytest.raises(InputError, match="device must exist"):
+            next(train(dataclasses.replace(make_spec(), device=device)))
+    for change in ({"seed": -1}, {"threads": 0}):
+        with pytest.raises(InputError, match="got"):
+            make_spec(**change)

@@ -1,0 +1,326 @@
+"""Decides what runs next and what every result means. The only writer of the study.
+
+An engine asks for jobs, passes on each epoch and each end, and knows nothing of trials, seeds or objectives. Both
+engines drive the same coordinator, so a study behaves alike wherever its runs execute.
+"""
+
+import logging
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sugar_search.search.finals import finalists
+from sugar_search.search.jobs import DIED, FAILED, STOPPED, Job, Outcome
+from sugar_search.search.plan import Plan, fresh_seeds, run_seeds
+from sugar_search.search.racing import in_better_half, rungs
+from sugar_search.search.records import (
+    BASELINE,
+    CONFIRMATION,
+    PROPOSAL,
+    Candidate,
+    TrialRecord,
+    candidates,
+    mean_std,
+)
+from sugar_search.search.results import metrics_of, run_record, values_of
+from sugar_search.search.sampler import Proposer
+from sugar_search.search.store import Store
+from sugar_search.training.run import EpochRecord, RunSpec
+
+__all__ = ["Coordinator", "Emit"]
+
+Emit = Callable[[dict[str, Any]], None]
+
+logger = logging.getLogger("sugar_search")
+
+
+@dataclass
+class _Live:
+    """A run that executes now."""
+
+    trial: TrialRecord
+    seed: int
+    epochs: list[EpochRecord] = field(default_factory=list)
+
+
+class Coordinator:
+    """The state of one sitting.
+
+    Args:
+        plan: what to do.
+        store: the study, open and held.
+        proposer: where new surrogates come from.
+        emit: receives one dictionary per event (see `report.live`).
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        proposer: Proposer,
+        emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.plan, self.store, self.proposer, self.emit, self.clock = plan, store, proposer, emit, clock
+        self.start = clock()
+        self.rungs = rungs(plan.recipe.epochs)
+        self.live: dict[str, _Live] = {}
+        self.queue: deque[tuple[TrialRecord, int]] = deque()
+        self.handles: dict[int, int] = {}
+        self.trials = store.trials()
+        self.confirming = False
+        self.proposer.restore(store.frozen())
+        self._resume()
+        self._add_baselines()
+
+    # What an engine calls
+
+    @property
+    def done(self) -> bool:
+        """True when nothing runs and nothing more will start in this sitting."""
+        return not self.live and not self._startable() and not self._may_propose() and not self._confirmable()
+
+    def next_job(self) -> Job | None:
+        """The next run to execute, or None while there is nothing to start."""
+        if not self._startable():
+            if self._may_propose():
+                self._propose()
+            elif self._confirmable():
+                self._plan_confirmation()
+        if not self._startable():
+            return None
+        return self._begin(*self.queue.popleft())
+
+    def on_epoch(self, run: str, record: EpochRecord) -> bool:
+        """Takes an epoch's record; False when the run must stop."""
+        live = self.live[run]
+        live.epochs.append(record)
+        score = self._score(record)
+        self._tell(
+            "epoch", live.trial, run=run, seed=live.seed, epoch=record.epoch, score=score, metrics=metrics_of(record)
+        )
+        if live.trial.kind != PROPOSAL or record.epoch not in self.rungs:
+            return True
+        return in_better_half(score, self._peers(live, record.epoch), self.plan.objectives[0])
+
+    def on_end(self, run: str, outcome: Outcome) -> None:
+        """Takes the end of a run: writes it at once, then decides its trial if that is possible."""
+        live = self.live.pop(run)
+        trial = live.trial
+        ended = run_record(run, live.seed, live.epochs, outcome, self.plan)
+        again = ended.state == DIED and not any(d.seed == live.seed for d in trial.deaths)
+        self.store.add_run(trial, ended)
+        if ended.state == DIED and not again:
+            ended = replace(ended, state=FAILED, reason=f"{ended.reason}, twice")
+            self.store.add_run(trial, ended)
+        self._tell("run", trial, **ended.to_dict())
+        if again:
+            self.queue.appendleft((trial, live.seed))
+        elif not self._decide(trial) and trial.kind == PROPOSAL:
+            self.queue.appendleft((trial, trial.undecided[0]))
+
+    def on_lost(self, run: str) -> None:
+        """Takes back a run whose engine failed: it is queued again and nothing is held against it."""
+        live = self.live.pop(run)
+        self.queue.appendleft((live.trial, live.seed))
+
+    def close(self) -> None:
+        """Ends the sitting: trials whose runs are not all decided go back to waiting for the next one."""
+        for trial in self.trials:
+            if trial.state == "RUNNING":
+                self.store.mark(trial, "WAITING")
+        refused = self.store.get("refused", {})
+        total = {k: refused.get(k, 0) + n for k, n in self.proposer.refused.items()}
+        self.store.set("refused", total)
+
+    # Views
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds left of the time budget, None without one."""
+        budget = self.plan.time_budget
+        return None if budget is None else budget - (self.clock() - self.start)
+
+    @property
+    def out_of_time(self) -> bool:
+        """True when the time budget is spent."""
+        return self.remaining is not None and self.remaining <= 0
+
+    @property
+    def proposals(self) -> int:
+        """Proposals in the study, of earlier sittings too."""
+        return sum(t.kind == PROPOSAL for t in self.trials)
+
+    @property
+    def baselines_done(self) -> bool:
+        """True when every baseline has ended."""
+        return all(t.ended for t in self.trials if t.kind == BASELINE)
+
+    def finalists(self) -> list[Candidate]:
+        """ReLU, the paper's best other surrogate, and the best proposal, as far as each exists."""
+        return finalists(self.trials, self.plan.objectives[0])
+
+    def folder(self, run: str) -> Path:
+        """Where a run keeps its checkpoints and weights."""
+        return self.plan.folder / "work" / run
+
+    def spec(self, trial: TrialRecord, seed: int, device: str = "cpu") -> RunSpec:
+        """The run of `trial` with `seed`."""
+        plan = self.plan
+        run = trial.run(seed)
+        return RunSpec(
+            arch=plan.arch,
+            dataset=plan.dataset,
+            recipe=plan.recipe,
+            seed=seed,
+            surrogate=trial.surrogate.to_dict(),
+            device=device,
+            threads=plan.threads,
+            folder=str(self.folder(run)),
+        )
+
+    # Starting
+
+    def _startable(self) -> bool:
+        return bool(self.queue) and not (self.out_of_time and not self.confirming)
+
+    def _resume(self) -> None:
+        """Queues what an earlier sitting left: the coordinator was killed, or its time was up."""
+        for trial in self.trials:
+            if not trial.ended and not self._decide(trial):
+                self._enqueue(trial)
+
+    def _enqueue(self, trial: TrialRecord) -> None:
+        # A proposal's seeds follow one another, for each decides about the next.
+        seeds = trial.undecided[:1] if trial.kind == PROPOSAL else trial.undecided
+        self.queue.extend((trial, seed) for seed in seeds)
+
+    def _add(self, kind: str, surrogate: Any, seeds: Iterable[int], *choices: Any) -> TrialRecord:
+        trial = self.store.add(kind, surrogate, tuple(seeds), *(choices or ({}, {})))
+        self.trials.append(trial)
+        self._enqueue(trial)
+        return trial
+
+    def _missing(self, surrogate: Any, seeds: Iterable[int]) -> tuple[int, ...]:
+        """The seeds no trial of this surrogate has or plans: a (surrogate, seed) pair is trained once."""
+        held = {s for t in self.trials if t.surrogate == surrogate for s in t.seeds}
+        return tuple(seed for seed in seeds if seed not in held)
+
+    def _add_baselines(self) -> None:
+        for baseline in self.plan.baselines:
+            if seeds := self._missing(baseline, run_seeds(self.plan.repeats)):
+                self._add(BASELINE, baseline, seeds, *self.proposer.adopt(baseline))
+
+    def _may_propose(self) -> bool:
+        if self.confirming or self.proposer.exhausted:
+            return False
+        if self.plan.trials is not None and self.proposals >= self.plan.trials:
+            return False
+        if self.remaining is None:
+            return True
+        # A proposal starts only when it and the confirmation of the finalists are expected to fit.
+        run = self._run_seconds()
+        confirmation = 3 * self.plan.confirm * run / max(1, self.plan.workers)
+        return self.remaining > run + confirmation
+
+    def _run_seconds(self) -> float:
+        """What a whole run takes: the median of those that completed, 0 before the first."""
+        times = sorted(r.seconds for t in self.trials for r in t.runs.values() if r.state == "complete")
+        return times[len(times) // 2] if times else 0.0
+
+    def _propose(self) -> None:
+        known = {t.surrogate.canonical for t in self.trials}
+        proposal = self.proposer.propose(self.proposals, known)
+        if proposal is None:
+            self.emit({"event": "note", "text": f"space {self.plan.space.name} holds nothing new"})
+            return
+        seeds = run_seeds(self.plan.repeats)
+        trial = self._add(PROPOSAL, proposal.surrogate, seeds, proposal.params, proposal.distributions)
+        self.handles[trial.number] = proposal.handle
+
+    def _confirmable(self) -> bool:
+        # Without every baseline there is no fair comparison yet: the next sitting goes on.
+        waiting = bool(self.queue) and not self.out_of_time
+        return not self.confirming and not self.live and not waiting and self.baselines_done
+
+    def _plan_confirmation(self) -> None:
+        self.confirming = True
+        self.queue.clear()  # seeds of proposals that time no longer allows; they wait for the next sitting
+        for candidate in self.finalists():
+            if seeds := self._missing(candidate.surrogate, fresh_seeds(self.plan.repeats, self.plan.confirm)):
+                self._add(CONFIRMATION, candidate.surrogate, seeds)
+
+    def _begin(self, trial: TrialRecord, seed: int) -> Job:
+        if trial.state == "WAITING":
+            self.store.mark(trial, "RUNNING")
+        run = trial.run(seed)
+        self.live[run] = _Live(trial, seed)
+        self._tell("start", trial, run=run, seed=seed)
+        return Job(run, self.spec(trial, seed))
+
+    # Deciding
+
+    def _score(self, record: EpochRecord) -> float:
+        return values_of(record, self.plan.objectives)[0]
+
+    def _peers(self, live: _Live, epoch: int) -> list[float]:
+        ended = [r.scores for t in self.trials for r in t.runs.values() if t.kind != CONFIRMATION]
+        running = [[self._score(e) for e in other.epochs] for other in self.live.values() if other is not live]
+        return [scores[epoch - 1] for scores in [*ended, *running] if len(scores) >= epoch]
+
+    def _decide(self, trial: TrialRecord) -> bool:
+        """Ends the trial when its runs say enough; True when it did."""
+        ended = trial.runs.values()
+        bad = next((r for r in ended if r.state in (FAILED, STOPPED)), None)
+        # A proposal's seeds decide one about the next; one bad run ends it. Every other trial runs all of its seeds.
+        racing = trial.kind == PROPOSAL and bool(trial.runs)
+        if trial.undecided and not (racing and (bad or not self._still_racing(trial))):
+            return False
+        if trial.state == "WAITING":
+            self.store.mark(trial, "RUNNING")
+        if bad:
+            frozen = self.store.finish(trial, "FAIL" if bad.state == FAILED else "PRUNED", reason=bad.reason)
+        else:
+            means = [mean_std(column)[0] or 0.0 for column in zip(*(r.values for r in ended), strict=True)]
+            short = f"out of the race after {len(trial.runs)} of {len(trial.seeds)} seeds" if trial.undecided else None
+            frozen = self.store.finish(trial, "COMPLETE", means, reason=short)
+        if trial.kind != CONFIRMATION:
+            self.proposer.tell(self.handles.pop(trial.number, None), frozen)
+        self._tell("trial", trial, values=list(trial.values), reason=trial.reason)
+        self._tidy()
+        return True
+
+    def _still_racing(self, trial: TrialRecord) -> bool:
+        """Compares the mean over the seeds so far with the others' means over as many seeds."""
+        done = len(trial.runs)
+        others = [
+            c for c in candidates(t for t in self.trials if t.kind != CONFIRMATION) if c.surrogate != trial.surrogate
+        ]
+        peers = [sum(list(c.scores().values())[:done]) / done for c in others if len(c.scores()) >= done]
+        score = sum(r.values[0] for r in trial.runs.values()) / done
+        return in_better_half(score, peers, self.plan.objectives[0])
+
+    def _tidy(self) -> None:
+        """Removes the weights of runs that can be no finalist's: a finalist once overtaken never comes back."""
+        keep = set(self.live)
+        keep |= {run.run for c in self.finalists() for run in c.runs.values()}
+        keep |= {t.run(s) for t in self.trials if not t.ended for s in t.seeds}
+        work = self.plan.folder / "work"
+        for path in work.iterdir() if work.is_dir() else ():
+            if path.is_dir() and path.name not in keep:
+                shutil.rmtree(path, ignore_errors=True)
+
+    # Telling
+
+    def _tell(self, event: str, trial: TrialRecord, **fields: Any) -> None:
+        self.emit(
+            {"event": event, "trial": trial.number, "kind": trial.kind, "state": trial.state}
+            | {"proposals": self.proposals, "seconds_left": self.remaining}
+            | {"title": trial.surrogate.title, "formula": trial.surrogate.text}
+            | fields
+        )

@@ -1,0 +1,155 @@
+"""What a study remembers, as plain data: runs and trials. The storage holds the same as JSON."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sugar_search.symbolic.surrogate import Surrogate
+
+__all__ = ["BASELINE", "CONFIRMATION", "PROPOSAL", "Candidate", "RunRecord", "TrialRecord", "candidates", "mean_std"]
+
+# The kinds of trial.
+BASELINE = "baseline"
+PROPOSAL = "proposal"
+CONFIRMATION = "confirmation"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training that has ended: surrogate x seed x epochs.
+
+    Attributes:
+        run: id, unique in the study: "<surrogate id>-s<seed>".
+        seed: seed of initialisation and data order.
+        state: "complete", "stopped" (by racing), "failed" (diverged or an error) or "died" (its worker died).
+        epochs: epochs finished.
+        values: objective values at the selected epoch (the last one when stopped), in the study's order.
+        scores: first objective after each epoch.
+        metrics: validation metrics at the selected epoch (loss, accuracy, sparsity, dead) and train_loss.
+        seconds: wall seconds of all epochs; `seconds_per_epoch` their mean; `images_per_second` during training.
+        reason: why it did not complete, or None.
+    """
+
+    run: str
+    seed: int
+    state: str
+    epochs: int = 0
+    values: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    seconds: float = 0.0
+    seconds_per_epoch: float = 0.0
+    images_per_second: float = 0.0
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "RunRecord":
+        """The inverse of `to_dict`."""
+        values = dict(data)
+        for key in ("values", "scores"):
+            values[key] = tuple(values.get(key, ()))
+        return cls(**values)
+
+
+@dataclass
+class TrialRecord:
+    """One Optuna trial: a surrogate whose runs over `seeds` are decided one by one.
+
+    Attributes:
+        number: Optuna's trial number.
+        kind: BASELINE, PROPOSAL or CONFIRMATION.
+        state: Optuna's word: WAITING, RUNNING, COMPLETE, PRUNED or FAIL.
+        surrogate: what is trained.
+        seeds: planned seeds, in order.
+        runs: ended runs by seed.
+        deaths: runs lost because their worker died, in order; each is tried once more.
+        values: objective values of a COMPLETE trial (mean over its runs).
+        reason: why the trial ended as it did, when that needs saying.
+    """
+
+    number: int
+    kind: str
+    state: str
+    surrogate: Surrogate
+    seeds: tuple[int, ...]
+    runs: dict[int, RunRecord] = field(default_factory=dict)
+    deaths: list[RunRecord] = field(default_factory=list)
+    values: tuple[float, ...] = ()
+    reason: str | None = None
+
+    @property
+    def undecided(self) -> tuple[int, ...]:
+        """Planned seeds whose run has not ended."""
+        return tuple(seed for seed in self.seeds if seed not in self.runs)
+
+    def run(self, seed: int) -> str:
+        """The id of the run with `seed`: the surrogate's id and the seed."""
+        return f"{self.surrogate.id}-s{seed}"
+
+    @property
+    def ended(self) -> bool:
+        """True when Optuna will accept no change any more."""
+        return self.state in ("COMPLETE", "PRUNED", "FAIL")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Everything known of one surrogate, over all of its trials.
+
+    Attributes:
+        surrogate: the surrogate.
+        kinds: kinds of its trials.
+        trials: numbers of its trials, in order.
+        runs: complete runs by seed.
+        fresh: seeds that belong to a confirmation.
+        state: state of its first trial.
+        reason: the first trial's reason.
+    """
+
+    surrogate: Surrogate
+    kinds: tuple[str, ...]
+    trials: tuple[int, ...]
+    runs: Mapping[int, RunRecord]
+    fresh: tuple[int, ...]
+    state: str
+    reason: str | None
+
+    def scores(self, *, fresh: bool | None = None) -> dict[int, float]:
+        """First objective by seed; `fresh` keeps only (True) or leaves out (False) the confirmation's seeds."""
+        return {s: r.values[0] for s, r in self.runs.items() if fresh is None or (s in self.fresh) == fresh}
+
+    def score(self) -> float | None:
+        """Mean of the first objective over the search's seeds: what ranks candidates."""
+        return mean_std(self.scores(fresh=False).values())[0]
+
+
+def mean_std(values: Iterable[float]) -> tuple[float | None, float | None]:
+    """Mean and sample standard deviation; None where there are too few values."""
+    data = list(values)
+    if not data:
+        return None, None
+    mean = math.fsum(data) / len(data)
+    if len(data) < 2:
+        return mean, None
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in data) / (len(data) - 1))
+
+
+def candidates(trials: Iterable[TrialRecord]) -> list[Candidate]:
+    """Trials grouped by surrogate (canonical form), in order of their first trial."""
+    groups: dict[str, list[TrialRecord]] = {}
+    for trial in sorted(trials, key=lambda t: t.number):
+        groups.setdefault(trial.surrogate.canonical, []).append(trial)
+    found = []
+    for group in groups.values():
+        runs = {seed: run for t in group for seed, run in t.runs.items() if run.state == "complete"}
+        fresh = tuple(seed for t in group if t.kind == CONFIRMATION for seed in t.seeds)
+        first = group[0]
+        kinds = tuple(dict.fromkeys(t.kind for t in group))
+        numbers = tuple(t.number for t in group)
+        found.append(Candidate(first.surrogate, kinds, numbers, runs, fresh, first.state, first.reason))
+    return found

@@ -1,0 +1,127 @@
+"""One sitting of a study, from opening it to the verdict."""
+
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sugar_search.errors import InputError
+from sugar_search.search.coordinator import Coordinator, Emit
+from sugar_search.search.finals import judge
+from sugar_search.search.plan import Plan
+from sugar_search.search.records import candidates
+from sugar_search.search.sampler import Proposer
+from sugar_search.search.store import Store, hold
+from sugar_search.search.view import StudyView, view
+
+__all__ = ["Interrupted", "run_sitting"]
+
+
+class Interrupted(BaseException):
+    """A signal asked the sitting to end; what was done is saved.
+
+    Args:
+        number: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Turns SIGTERM into `Interrupted`, and Ctrl-C likewise, while a sitting runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        raise Interrupted(number)
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def run_sitting(plan: Plan, emit: Emit) -> StudyView:
+    """Runs or resumes a study and returns it as it stands at the end.
+
+    Raises:
+        InputError: the study cannot be opened (see `Store`, `hold`), or Ray lacks the resources.
+        Interrupted: SIGINT or SIGTERM; everything finished is saved and the study can be resumed.
+    """
+    made = next((p for p in reversed([plan.folder, *plan.folder.parents]) if not p.exists()), None)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    lock = hold(plan.folder)
+    try:
+        try:
+            store = Store(plan.url, plan.name)
+            resumed = store.create(plan.identity, [o.direction for o in plan.objectives])
+        except InputError:
+            if made is not None:
+                shutil.rmtree(made, ignore_errors=True)
+            raise
+        with _signals():
+            return _run(plan, store, resumed, emit)
+    finally:
+        lock.release()
+
+
+def _run(plan: Plan, store: Store, resumed: bool, emit: Emit) -> StudyView:
+    emit(_opening(plan, store, resumed))
+    proposer = Proposer(plan.space, plan.sampler, [o.direction for o in plan.objectives], plan.seed)
+    coordinator = Coordinator(plan, store, proposer, emit)
+    try:
+        if plan.engine == "ray":
+            from sugar_search.search.engines.ray import run_ray
+
+            run_ray(coordinator)
+        else:
+            from sugar_search.search.engines.local import run_local
+
+            run_local(coordinator)
+        if coordinator.confirming:
+            _conclude(coordinator, emit)
+        else:
+            emit({"event": "note", "text": "time is up before every baseline ended: rerun the same command to go on"})
+    finally:
+        coordinator.close()
+    return view(store, plan.folder)
+
+
+def _opening(plan: Plan, store: Store, resumed: bool) -> dict[str, Any]:
+    """The first event: which study this is, and the trials of earlier sittings."""
+    ended = [t for t in store.trials() if t.ended]
+    earlier = [{"kind": t.kind, "title": t.surrogate.title, "values": list(t.values)} for t in ended if t.values]
+    about = {"name": plan.name, "folder": str(plan.folder), "resumed": resumed, "identity": plan.identity}
+    wanted = {"epochs": plan.recipe.epochs, "trials": plan.trials, "seconds": plan.time_budget, "workers": plan.workers}
+    return {"event": "study", **about, **wanted, "earlier": earlier}
+
+
+def _conclude(coordinator: Coordinator, emit: Emit) -> None:
+    """Reads the test set for the finalists' runs that have not read it, and stores the verdict."""
+    from sugar_search.training.loop import evaluate_test
+
+    plan, store = coordinator.plan, coordinator.store
+    test = dict(store.get("test", {}))
+    chosen = coordinator.finalists()
+    device = "cuda" if plan.gpus > 0 else "cpu"
+    by_surrogate = {c.surrogate.canonical for c in chosen}
+    for trial in coordinator.trials:
+        if trial.surrogate.canonical not in by_surrogate:
+            continue
+        for seed, run in trial.runs.items():
+            if run.state == "complete" and run.run not in test:
+                test[run.run] = evaluate_test(coordinator.spec(trial, seed, device)).to_dict()
+                store.set("test", test)
+    tried = sum(c.score() is not None for c in candidates(coordinator.trials))
+    verdict = judge(chosen, test, plan.objectives[0], tried)
+    if verdict:
+        store.set("verdict", verdict.to_dict())
+        emit({"event": "verdict", "text": verdict.text})

@@ -1,0 +1,204 @@
+"""A study in Optuna's storage: opened, locked, identified, read and written. The one truth about a study.
+
+The coordinator is the only writer. A run is written on its trial as an attribute the moment it ends.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
+
+from sugar_search.errors import FileError, StudyError
+from sugar_search.search.records import RunRecord, TrialRecord
+from sugar_search.symbolic.surrogate import Surrogate
+
+__all__ = ["Store", "differences", "hold", "sqlite_url"]
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def sqlite_url(folder: Path) -> str:
+    """The default storage of a study's folder."""
+    return f"sqlite:///{folder.resolve() / 'study.db'}"
+
+
+def hold(folder: Path) -> FileLock:
+    """Takes the study's lock, which the system frees when this process dies however it dies.
+
+    Raises:
+        StudyError: another process holds it; the message names the process.
+    """
+    lock = FileLock(folder / "study.lock")
+    holder = folder / "study.holder"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
+        raise StudyError("a study must have one coordinator", who, "wait until it ends, or stop it") from None
+    holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+    return lock
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """What differs between two identities, as "key: theirs -> ours" items."""
+    keys = [k for k in dict.fromkeys([*theirs, *ours]) if ours.get(k) != theirs.get(k)]
+    return ", ".join(f"{k}: {theirs.get(k)} -> {ours.get(k)}" for k in keys)
+
+
+class Store:
+    """One study in a storage.
+
+    Args:
+        url: an Optuna RDB storage URL.
+        name: the study's name.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self.url, self.name = url, name
+        try:
+            # The timeout lets a reader (a report, a dashboard) overlap with a write.
+            connect = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+            self.storage = optuna.storages.RDBStorage(url, engine_kwargs=connect)
+        except (SQLAlchemyError, ImportError, ValueError, OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise FileError(
+                f"--storage must be a storage that can be opened ({reason})", url, "check the URL"
+            ) from error
+        self._ids: dict[int, int] = {}
+
+    def create(self, identity: Mapping[str, Any], directions: Sequence[str]) -> bool:
+        """Opens the study, made when missing; True when it existed.
+
+        Raises:
+            StudyError: it exists with another identity; the difference is shown.
+        """
+        existing = self.identity()
+        if existing is not None and (changed := differences(identity, existing)):
+            rule = f"a study keeps what identifies it ({changed})"
+            raise StudyError(rule, self.name, "give another --study name, or the same options as before")
+        self.study = optuna.create_study(
+            storage=self.storage, study_name=self.name, directions=list(directions), load_if_exists=True
+        )
+        if existing is None:
+            self.study.set_user_attr("identity", dict(identity))
+        return existing is not None
+
+    def identity(self) -> dict[str, Any] | None:
+        """The stored identity, or None when the study does not exist."""
+        try:
+            self.study = optuna.load_study(study_name=self.name, storage=self.storage)
+        except KeyError:
+            return None
+        return dict(self.study.user_attrs.get("identity", {}))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """An attribute of the study."""
+        return self.study.user_attrs.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        """Sets an attribute of the study (JSON types)."""
+        self.study.set_user_attr(key, value)
+
+    # Trials
+
+    def frozen(self) -> list[FrozenTrial]:
+        """All trials as Optuna holds them."""
+        trials = self.study.get_trials(deepcopy=False)
+        self._ids = {t.number: t._trial_id for t in trials}
+        return trials
+
+    def trials(self) -> list[TrialRecord]:
+        """All trials as plain records.
+
+        Raises:
+            StudyError: a trial is not one of ours (the study was made by another program).
+        """
+        return [_record(trial, self.name) for trial in self.frozen()]
+
+    def add(
+        self,
+        kind: str,
+        surrogate: Surrogate,
+        seeds: Sequence[int],
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+    ) -> TrialRecord:
+        """Adds a WAITING trial in one transaction."""
+        attributes = {
+            "kind": kind,
+            "surrogate": surrogate.to_dict(),
+            "formula": surrogate.text,
+            "canonical": surrogate.canonical,
+            "seeds": list(seeds),
+        }
+        self.study.add_trial(
+            create_trial(
+                state=TrialState.WAITING,
+                params=dict(params),
+                distributions=dict(distributions),
+                user_attrs=attributes,
+            )
+        )
+        # The coordinator is the only writer, so the last trial is the one just added.
+        return _record(self.frozen()[-1], self.name)
+
+    def mark(self, trial: TrialRecord, state: str) -> None:
+        """Moves an open trial between WAITING and RUNNING."""
+        self.storage.set_trial_state_values(self._ids[trial.number], TrialState[state])
+        trial.state = state
+
+    def add_run(self, trial: TrialRecord, run: RunRecord) -> None:
+        """Writes an ended run on its trial; a died one is kept beside the run that replaces it."""
+        if run.state == "died":
+            trial.deaths.append(run)
+            key = f"death.{len(trial.deaths)}"
+        else:
+            trial.runs[run.seed] = run
+            key = f"run.{run.seed}"
+        self.storage.set_trial_user_attr(self._ids[trial.number], key, run.to_dict())
+
+    def finish(
+        self, trial: TrialRecord, state: str, values: Sequence[float] = (), reason: str | None = None
+    ) -> FrozenTrial:
+        """Ends a RUNNING trial as COMPLETE (with values), PRUNED or FAIL, with a reason where one is due."""
+        trial_id = self._ids[trial.number]
+        if reason:
+            self.storage.set_trial_user_attr(trial_id, "reason", reason)
+        if state == "PRUNED" and len(self.study.directions) == 1:
+            # The curve of the run that was stopped: what TPE learns from a pruned trial.
+            for epoch, score in enumerate(next(r for r in trial.runs.values() if r.state == "stopped").scores, 1):
+                self.storage.set_trial_intermediate_value(trial_id, epoch, score)
+        self.storage.set_trial_state_values(trial_id, TrialState[state], list(values) or None)
+        trial.state, trial.values, trial.reason = state, tuple(values), reason
+        return self.storage.get_trial(trial_id)
+
+
+def _record(trial: FrozenTrial, study: str) -> TrialRecord:
+    attributes = trial.user_attrs
+    try:
+        runs = [RunRecord.from_dict(v) for k, v in attributes.items() if k.startswith("run.")]
+        deaths = [RunRecord.from_dict(attributes[k]) for k in sorted(attributes) if k.startswith("death.")]
+        return TrialRecord(
+            number=trial.number,
+            kind=attributes["kind"],
+            state=trial.state.name,
+            surrogate=Surrogate.from_dict(attributes["surrogate"]),
+            seeds=tuple(attributes["seeds"]),
+            runs={run.seed: run for run in runs},
+            deaths=deaths,
+            values=tuple(trial.values or ()),
+            reason=attributes.get("reason"),
+        )
+    except (KeyError, TypeError) as error:
+        rule = f"trial {trial.number} must hold what sugar-search writes"
+        raise StudyError(
+            rule, json.dumps(sorted(attributes))[:60], f"study {study} was made by another program"
+        ) from error

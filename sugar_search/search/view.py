@@ -1,0 +1,87 @@
+"""A study as it stands, read from its storage: what reports, export and the command line look at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sugar_search.errors import FileError
+from sugar_search.search.objective import Objective, parse_objectives
+from sugar_search.search.records import Candidate, TrialRecord, candidates
+from sugar_search.search.store import Store, sqlite_url
+from sugar_search.symbolic.surrogate import Surrogate
+
+__all__ = ["StudyView", "read_study", "view"]
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study as it stands, for reports and export.
+
+    Attributes:
+        name, folder, identity: which study.
+        objectives: what it optimises; the first ranks.
+        trials: all trials.
+        test: test metrics of finalists by run id.
+        verdict: `finals.Verdict` as a dictionary, or None before the finals.
+        refused: draws that were not proposed, by reason.
+    """
+
+    name: str
+    folder: Path
+    identity: dict[str, Any]
+    objectives: tuple[Objective, ...]
+    trials: tuple[TrialRecord, ...]
+    test: dict[str, dict[str, float | None]]
+    verdict: dict[str, Any] | None
+    refused: dict[str, int]
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Surrogates with everything known of each."""
+        return candidates(self.trials)
+
+    @property
+    def best(self) -> Surrogate | None:
+        """What is exported: the verdict's winner, else the best complete trial; None before any completed."""
+        first = self.objectives[0]
+        if self.verdict:
+            for candidate in self.candidates:
+                if candidate.surrogate.canonical == self.verdict["canonical"]:
+                    return candidate.surrogate
+        done = [c for c in self.candidates if c.state == "COMPLETE" and c.score() is not None]
+        pick = max if first.maximise else min
+        return pick(done, key=lambda c: c.score() or 0.0).surrogate if done else None
+
+
+def view(store: Store, folder: Path) -> StudyView:
+    """The study in an open store."""
+    identity = store.identity() or {}
+    return StudyView(
+        name=store.name,
+        folder=folder,
+        identity=identity,
+        objectives=parse_objectives(str(identity["objective"])),
+        trials=tuple(store.trials()),
+        test=dict(store.get("test", {})),
+        verdict=store.get("verdict"),
+        refused=dict(store.get("refused", {})),
+    )
+
+
+def read_study(study: str, out: Path, url: str | None = None) -> StudyView:
+    """A study by path or by name under `out`, without holding it.
+
+    Raises:
+        FileError: there is no such study, or its storage cannot be read.
+    """
+    folder = Path(study) if Path(study).is_dir() else out / study
+    if url is None:
+        if not (folder / "study.db").is_file():
+            raise FileError(
+                "STUDY must be a results folder or a name under --out", study, "see: sugar-search list studies"
+            )
+        url = sqlite_url(folder)
+    store = Store(url, folder.resolve().name)
+    if store.identity() is None:
+        raise FileError("the storage must hold the study", folder.name, "check the path and --storage")
+    return view(store, folder)

@@ -1,0 +1,188 @@
+"""Both engines run the same study: worker processes, Ray, deaths, kills and resumes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import results
+
+from sugar_search.search.engines.local import device_of
+from sugar_search.search.records import BASELINE
+from sugar_search.search.view import read_study
+
+ENGINES = ["local", pytest.param("ray", marks=pytest.mark.long)]
+
+
+def children(pid):
+    """Worker processes of `pid`, from /proc."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            command = (entry / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z" and "engines.worker" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def command(out, engine, *, epochs=2, trials=3, workers=2):
+    options = [
+        "--arch",
+        "mlp",
+        "--dataset",
+        "digits",
+        "--space",
+        "families",
+        "--study",
+        "small",
+        "--json",
+        "--confirm",
+        "0",
+    ]
+    options += ["--epochs", str(epochs), "--trials", str(trials), "--workers", str(workers), "--gpus-per-trial", "0"]
+    return [
+        sys.executable,
+        "-c",
+        "from sugar_search.cli import main; main()",
+        *options,
+        "--out",
+        str(out),
+        "--engine",
+        engine,
+    ]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_agree_to_the_last_bit(sit, engine):
+    here, _ = sit(study="here", trials=1)
+    there, _ = sit(study="there", trials=1, engine=engine, workers=2)
+    assert results(here, BASELINE) == results(there, BASELINE)
+    common = here.test.keys() & there.test.keys()
+    assert common
+    assert all(here.test[run] == there.test[run] for run in common)
+    assert {t.state for t in there.trials} <= {"COMPLETE", "PRUNED"}
+
+
+def test_a_killed_worker_costs_one_try_and_no_result(sit, plan):
+    from sugar_search.search.sitting import run_sitting
+
+    killed = []
+
+    def watch(event):
+        if event["event"] == "epoch" and event["trial"] == 2 and not killed:
+            killed.extend(children(os.getpid()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    study = run_sitting(plan(workers=1, trials=1, epochs=3), watch)
+    deaths = [d for t in study.trials for d in t.deaths]
+    assert len(deaths) == 1
+    assert "SIGKILL" in deaths[0].reason
+    calm, _ = sit(study="calm", trials=1, epochs=3)
+    # The second try went on from the checkpoint: the same bits as without the kill.
+    assert results(study) == results(calm)
+
+
+def test_a_worker_that_always_dies_fails_its_trial_alone(plan):
+    from sugar_search.search.sitting import run_sitting
+
+    def watch(event):
+        if event["event"] == "epoch" and event["title"] == "ELU(α=1)":
+            os.kill(children(os.getpid())[0], signal.SIGKILL)
+
+    study = run_sitting(plan(workers=1, trials=0), watch)
+    failed = [t for t in study.trials if t.state == "FAIL"]
+    assert [t.surrogate.name for t in failed] == ["elu"]
+    assert "twice" in failed[0].reason
+    assert sum(t.state == "COMPLETE" for t in study.trials) == 10
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_kill_9_then_rerun_loses_nothing_and_runs_nothing_twice(tmp_path, engine):
+    call = command(tmp_path, engine)
+    process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
+    ended = []
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] == "run":
+            ended.append(event["run"])
+        if len(ended) == 5:
+            break
+    workers = children(process.pid)
+    process.kill()
+    process.wait()
+    before = set(results(read_study("small", tmp_path)))
+    assert set(ended) <= before
+    again = subprocess.run(call, capture_output=True, text=True, check=True)
+    events = [json.loads(line) for line in again.stdout.splitlines() if line.startswith("{")]
+    study = read_study("small", tmp_path)
+    after = [run.run for t in study.trials for run in t.runs.values()]
+    assert before <= set(after)
+    assert len(after) == len(set(after)) == 14
+    assert not before & {e["run"] for e in events if e["event"] == "run"}
+    assert all(t.ended for t in study.trials)
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.long
+def test_twenty_kills_at_random_times(tmp_path):
+    call, rng, seen = command(tmp_path, "local", epochs=3), random.Random(5), set()
+    for _ in range(20):
+        process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(1.0, 8.0))
+        process.kill()
+        process.wait()
+        if (tmp_path / "small" / "study.db").exists():
+            try:
+                now = set(results(read_study("small", tmp_path)))
+            except Exception:  # killed before the study was created in its new database
+                continue
+            assert seen <= now
+            seen = now
+    subprocess.run(call, stdout=subprocess.DEVNULL, check=True)
+    study = read_study("small", tmp_path)
+    runs = [run.run for t in study.trials for run in t.runs.values()]
+    assert seen <= set(runs)
+    assert len(runs) == len(set(runs)) == 14
+    assert all(t.ended for t in study.trials)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_signals_end_with_their_exit_code_and_say_how_to_go_on(tmp_path, engine, number, code):
+    process = subprocess.Popen(command(tmp_path, engine), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if json.loads(line)["event"] == "run":
+            break
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Go on with: sugar-search --arch mlp" in said
+    assert "Traceback" not in said
+    assert not [t for t in read_study("small", tmp_path).trials if t.state == "RUNNING"]
+
+
+def test_devices_are_shared_out():
+    assert [device_of(i, 0.25) for i in range(6)] == ["cuda:0"] * 4 + ["cuda:1"] * 2
+    assert [device_of(i, 2) for i in range(2)] == ["cuda:0", "cuda:2"]
+    assert device_of(3, 0) == "cpu"
+    # A tenth, ten times over, is one GPU: no rounding may push a worker off it.
+    assert {device_of(i, 0.1) for i in range(10)} == {"cuda:0"}
+
+
+@pytest.mark.long
+def test_ray_refuses_what_its_cluster_can_never_give(plan):
+    from sugar_search.errors import InputError
+    from sugar_search.search.sitting import run_sitting
+
+    with pytest.raises(InputError, match="must fit the Ray cluster"):
+        run_sitting(plan(engine="ray", workers=1, gpus=4.0), lambda event: None)

@@ -1,0 +1,97 @@
+"""Options become a plan, or one clear error before anything is written."""
+
+import pytest
+
+from sugar_search.errors import FileError, InputError, UnknownNameError
+from sugar_search.search.plan import PAPER_SEEDS, build_plan, fresh_seeds, load_baselines, parse_duration, run_seeds
+from sugar_search.search.preflight import preflight
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("7m", 420), ("1h30m", 5400), ("2d", 172800), ("0.5h", 1800)]
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5m", "7 minutes", "m", "nan", "1h-3m", "7x"])
+def test_bad_durations(text):
+    with pytest.raises(InputError, match="--time-budget must be a positive duration"):
+        parse_duration(text)
+
+
+def test_seeds_follow_the_papers_list_and_fresh_ones_never_overlap():
+    assert run_seeds(5) == PAPER_SEEDS == (1, 10, 20, 25, 42)
+    assert run_seeds(7) == (*PAPER_SEEDS, 43, 44)
+    for repeats in range(1, 9):
+        for confirm in range(5):
+            assert len(fresh_seeds(repeats, confirm)) == confirm
+            assert not set(run_seeds(repeats)) & set(fresh_seeds(repeats, confirm))
+
+
+def test_baselines_are_the_eleven_of_table_4():
+    titles = [s.title for s in load_baselines()]
+    assert len(set(titles)) == 11
+    assert titles[0] == "ReLU"
+    assert {"B-SiLU(α=1.67)", "NeLU(α=0.01)", "NeLU(α=0.05)", "NeLU(α=0.1)"} <= set(titles)
+
+
+def test_the_name_follows_the_identity(tmp_path):
+    def name(**changes):
+        return build_plan(**({"arch": "mlp", "dataset": "digits", "epochs": 2, "out": tmp_path} | changes)).name
+
+    # What does not identify a study leaves the name alone, so that a rerun with more trials resumes it.
+    assert name() == name(trials=7) == name(workers=1) == name(engine="ray") == name(repeats=3) == name(arch="MLP")
+    changed = [name(seed=1), name(epochs=3), name(threads=2), name(space="families"), name(objective="accuracy")]
+    changed += [name(arch="resnet18"), name(recipe="paper-b"), name(dataset="digits/32")]
+    assert len({name(), *changed}) == len(changed) + 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"arch": "resnet19"}, "did you mean resnet18"),
+        ({"dataset": "digit"}, "did you mean digits"),
+        ({"space": "familys"}, "did you mean families"),
+        ({"space": "missing.toml"}, "existing file"),
+        ({"recipe": "papr-b"}, "did you mean paper-b"),
+        ({"objective": "acuracy"}, "did you mean accuracy"),
+        ({"objective": "loss,loss"}, "each objective once"),
+        ({"sampler": "tep"}, "did you mean tpe"),
+        ({"engine": "cloud"}, "--engine must be local or ray"),
+        ({"trials": -1}, "--trials must be 0 or more"),
+        ({"repeats": 0}, "--repeats must be 1 or more"),
+        ({"confirm": -1}, "--confirm must be 0 or more"),
+        ({"workers": -1}, "--workers must be 0 or more"),
+        ({"workers": 0, "engine": "ray"}, "--workers must be 1 or more"),
+        ({"threads": 0}, "--threads-per-trial must be 1 or more"),
+        ({"gpus": -0.5}, "--gpus-per-trial must be 0 or more"),
+        ({"gpus": float("nan")}, "--gpus-per-trial must be 0 or more"),
+        ({"gpus": 512.0}, "must fit this machine's"),
+        ({"seed": -1}, "--seed must be 0 or more"),
+        ({"epochs": 0}, "epochs must be 1 or more"),
+        ({"trials": 0, "baselines": False}, "something to train"),
+        ({"study": "../x"}, "--study must be a plain name"),
+        ({"dataset": "regression/f1", "objective": "accuracy", "arch": "narrow_mlp"}, "needs class labels"),
+        ({"dataset": "regression/f1", "arch": "resnet18"}, "resnet18 needs images"),
+    ],
+)
+def test_bad_options_are_refused_and_nothing_is_written(tmp_path, changes, words):
+    options = {"arch": "mlp", "dataset": "digits", "epochs": 2, "out": tmp_path, "workers": 1, "gpus": 0} | changes
+    with pytest.raises(InputError, match=words) as caught:
+        preflight(build_plan(**options))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_results_folder_must_be_writable(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    with pytest.raises(FileError, match="results folder must be writable"):
+        preflight(build_plan(arch="mlp", dataset="digits", epochs=1, out=blocker, workers=1, gpus=0))
+
+
+def test_unknown_names_are_their_own_error():
+    with pytest.raises(UnknownNameError):
+        build_plan(arch="nope", dataset="digits")

@@ -1,0 +1,264 @@
+"""A study from its first trial to the verdict, in this process on real training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import optuna
+import pytest
+from conftest import results
+
+from sugar_search.errors import DivergedError, FileError, StudyError
+from sugar_search.search import store as stores
+from sugar_search.search.records import BASELINE, CONFIRMATION, PROPOSAL
+from sugar_search.search.sitting import Interrupted, run_sitting
+from sugar_search.search.view import read_study
+from sugar_search.training import loop
+
+
+def test_baselines_first_then_proposals_then_the_verdict(sit):
+    study, events = sit(trials=3, confirm=2)
+    kinds = [t.kind for t in study.trials]
+    assert kinds == [BASELINE] * 11 + [PROPOSAL] * 3 + [CONFIRMATION] * len([k for k in kinds if k == CONFIRMATION])
+    assert all(t.ended for t in study.trials)
+    assert {t.state for t in study.trials if t.kind == BASELINE} == {"COMPLETE"}
+    assert all(t.seeds == (10, 20) for t in study.trials if t.kind == CONFIRMATION)
+    # The test set was read for the finalists' runs alone.
+    finalists = {t.surrogate for t in study.trials if t.kind == CONFIRMATION}
+    read = {t.surrogate for t in study.trials for r in t.runs.values() if r.run in study.test}
+    assert read == finalists
+    assert "ReLU" in {s.title for s in finalists}
+    assert study.best.title == study.verdict["winner"]
+    assert events[0]["event"] == "study"
+    ends = [e["run"] for e in events if e["event"] == "run"]
+    assert len(ends) == len(set(ends)) == sum(len(t.runs) for t in study.trials)
+
+
+def test_same_seed_gives_the_same_study_and_another_seed_another(sit):
+    first, _ = sit(study="a", trials=4)
+    second, _ = sit(study="b", trials=4)
+    other, _ = sit(study="c", trials=4, seed=7)
+    assert results(first) == results(second)
+    assert results(first, BASELINE) == results(other, BASELINE)
+    assert results(first, PROPOSAL) != results(other, PROPOSAL)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_resumed_study_makes_the_proposals_of_an_uninterrupted_one(sit, sampler):
+    whole, _ = sit(study="whole", trials=4, sampler=sampler)
+    sit(study="parts", trials=0, sampler=sampler)
+    sit(study="parts", trials=2, sampler=sampler)
+    parts, events = sit(study="parts", trials=4, sampler=sampler)
+    assert events[0]["resumed"]
+    assert sum(e["event"] == "run" for e in events) == 2
+    assert results(parts) == results(whole)
+
+
+def test_a_finished_study_trains_nothing_and_reads_no_test_data_again(sit, monkeypatch):
+    first, _ = sit(confirm=1)
+    monkeypatch.setattr(loop, "evaluate_test", lambda spec: pytest.fail("the test set was read again"))
+    second, events = sit(confirm=1)
+    assert not [e for e in events if e["event"] in ("start", "run")]
+    assert results(first) == results(second)
+    assert first.test == second.test
+
+
+def test_more_repeats_add_only_the_missing_seeds(sit):
+    sit(trials=0)
+    study, events = sit(trials=0, repeats=2)
+    assert [e["seed"] for e in events if e["event"] == "run"] == [10] * 11
+    assert all(len(c.runs) == 2 for c in study.candidates)
+
+
+def test_repeats_race_proposals_but_never_baselines(sit):
+    study, _ = sit(trials=8, repeats=3, epochs=1)
+    assert all(set(t.runs) == {1, 10, 20} for t in study.trials if t.kind == BASELINE)
+    proposals = [t for t in study.trials if t.kind == PROPOSAL]
+    out = [t for t in proposals if t.undecided]
+    assert 0 < len(out) < len(proposals)
+    assert all("out of the race" in t.reason for t in out)
+    # The value of a trial is the mean over its runs.
+    for trial in proposals:
+        assert trial.values[0] == pytest.approx(sum(r.values[0] for r in trial.runs.values()) / len(trial.runs))
+
+
+def test_halving_stops_proposals_at_a_rung_and_never_baselines(sit):
+    study, _ = sit(trials=8, epochs=5)
+    stopped = [t for t in study.trials if t.state == "PRUNED"]
+    assert stopped
+    assert all(t.kind == PROPOSAL for t in stopped)
+    assert {r.epochs for t in stopped for r in t.runs.values()} <= {4}
+
+
+def test_several_objectives(sit):
+    study, _ = sit(objective="accuracy,sparsity", trials=2)
+    for trial in study.trials:
+        if trial.state == "COMPLETE":
+            run = trial.runs[1]
+            assert trial.values == (run.metrics["accuracy"], run.metrics["sparsity"])
+    assert read_study(str(study.folder), study.folder).objectives[1].maximise
+
+
+def test_without_baselines_the_best_proposal_is_exported(sit):
+    study, _ = sit(baselines=False, trials=2)
+    assert {t.kind for t in study.trials} == {PROPOSAL}
+    assert study.best in {t.surrogate for t in study.trials}
+
+
+def test_no_function_is_trained_twice(sit):
+    study, _ = sit(trials=25, epochs=1)
+    forms = [t.surrogate.canonical for t in study.trials]
+    assert len(forms) == len(set(forms))
+
+
+def test_a_space_that_runs_out_ends_the_study_and_says_so(sit, tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text('description = "two"\nkind = "families"\n[families.gelu]\n[families.hardswish]\n')
+    study, events = sit(space=str(path), trials=9)
+    # GELU is a baseline already.
+    assert [t.surrogate.name for t in study.trials if t.kind == PROPOSAL] == ["hardswish"]
+    assert any("holds nothing new" in e.get("text", "") for e in events)
+    assert study.refused["duplicate"] > 0
+
+
+def test_a_failed_run_fails_its_trial_and_the_study_goes_on(sit, monkeypatch):
+    train = loop.train
+
+    def broken(spec):
+        name = (spec.surrogate or {}).get("name")
+        if name == "elu":
+            raise DivergedError(1, "loss is nan")
+        if name == "gelu":
+            raise MemoryError("no more")
+        return train(spec)
+
+    monkeypatch.setattr(loop, "train", broken)
+    study, _ = sit(trials=1)
+    reasons = {t.surrogate.name: t.reason for t in study.trials if t.state == "FAIL"}
+    assert reasons == {"elu": "diverged in epoch 1: loss is nan", "gelu": "MemoryError: no more"}
+    assert study.verdict is not None
+
+
+def test_every_run_is_written_the_moment_it_ends(plan):
+    chosen = plan(trials=1)
+    written = []
+
+    def watch(event):
+        if event["event"] == "run":
+            stored = optuna.load_study(study_name=chosen.name, storage=chosen.url).get_trials()[event["trial"]]
+            written.append(stored.user_attrs[f"run.{event['seed']}"]["run"] == event["run"])
+
+    run_sitting(chosen, watch)
+    assert len(written) == 12
+    assert all(written)
+
+
+def test_another_identity_is_refused_with_the_difference(sit):
+    sit(trials=0)
+    changes = [
+        ({"epochs": 3}, "recipe"),
+        ({"seed": 3}, "seed: 0 -> 3"),
+        ({"space": "mixed"}, "space"),
+        ({"threads": 2}, "threads"),
+    ]
+    changes += [
+        ({"arch": "resnet18"}, "arch: mlp -> resnet18"),
+        ({"objective": "accuracy"}, "objective: loss -> accuracy"),
+    ]
+    for change, words in changes:
+        with pytest.raises(StudyError, match=words):
+            sit(trials=0, **change)
+
+
+def test_a_second_coordinator_names_the_holder(plan):
+    chosen = plan()
+    chosen.folder.mkdir(parents=True)
+    lock = stores.hold(chosen.folder)
+    try:
+        code = (
+            "import sys; from pathlib import Path\nfrom sugar_search.search.store import hold\n"
+            "try:\n    hold(Path(sys.argv[1]))\nexcept Exception as error:\n    print(error)\n"
+        )
+        said = subprocess.run(
+            [sys.executable, "-c", code, str(chosen.folder)], capture_output=True, text=True, check=True
+        ).stdout
+        assert f"process {os.getpid()}" in said
+        assert "one coordinator" in said
+    finally:
+        lock.release()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:////nowhere/at/all/study.db", "unable to open database file"),
+        ("nonsense", "--storage must be a storage"),
+        ("mysql+pymysql://localhost/x", "--storage must be a storage"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_leaves_nothing_behind(plan, url, words):
+    chosen = replace(plan(), url=url)
+    with pytest.raises(FileError, match=words) as caught:
+        run_sitting(chosen, lambda event: None)
+    assert "\n" not in str(caught.value)
+    assert not chosen.folder.exists()
+
+
+def test_a_corrupt_database_is_named(plan):
+    chosen = plan()
+    chosen.folder.mkdir(parents=True)
+    (chosen.folder / "study.db").write_bytes(b"not a database at all, " * 100)
+    with pytest.raises(FileError, match="file is not a database"):
+        run_sitting(chosen, lambda event: None)
+    assert (chosen.folder / "study.db").exists()
+
+
+def test_a_foreign_study_is_refused(plan):
+    chosen = plan()
+    chosen.folder.mkdir(parents=True)
+    optuna.create_study(storage=chosen.url, study_name=chosen.name)
+    with pytest.raises(StudyError):
+        run_sitting(chosen, lambda event: None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_study(plan, sit, number):
+    chosen = plan(trials=1)
+
+    def watch(event):
+        if event["event"] == "run" and event["trial"] == 3:
+            os.kill(os.getpid(), number)
+
+    assert threading.current_thread() is threading.main_thread()
+    with pytest.raises(Interrupted) as caught:
+        run_sitting(chosen, watch)
+    assert caught.value.number == number
+    half = read_study(str(chosen.folder), chosen.folder)
+    assert not [t for t in half.trials if t.state == "RUNNING"]
+    before = results(half)
+    assert 0 < len(before) < 12
+    study, _ = sit(trials=1)
+    assert before.items() <= results(study).items()
+    assert len(results(study)) == 12
+
+
+def test_time_is_a_limit_for_proposals_and_a_sitting(sit):
+    study, events = sit(trials=None, time_budget="0.001s")
+    assert not any(t.runs for t in study.trials)
+    assert any("time is up" in e.get("text", "") for e in events)
+    assert {t.state for t in study.trials} == {"WAITING"}
+    study, _ = sit(trials=None, time_budget="4s")
+    assert any(t.kind == PROPOSAL for t in study.trials)
+    assert study.verdict is not None
+
+
+def test_everything_stored_is_json(sit):
+    study, events = sit(trials=1)
+    json.dumps(events)
+    json.dumps(study.verdict)
+    files = {p.suffix for p in study.folder.rglob("*") if p.is_file()}
+    assert not files & {".pkl", ".pickle", ".pt", ".pth"}

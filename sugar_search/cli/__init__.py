@@ -1,1 +1,51 @@
-"""The command line: one file per command, no logic."""
+"""The command line: one file per command, no logic.
+
+Exit codes: 0 done, 2 bad input (one line on standard error, nothing written), 130 Ctrl-C, 143 SIGTERM.
+"""
+
+import os
+import re
+import sys
+
+from sugar_search.errors import SugarError, shorten
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Entry point of `sugar-search`."""
+    # Plain help text: rich's help panels would double the start-up time.
+    os.environ.setdefault("TYPER_USE_RICH", "0")
+    from typer.exceptions import Abort, Exit, TyperException
+
+    from sugar_search.cli.app import app
+
+    try:
+        code = app(standalone_mode=False)
+    except SugarError as error:
+        code = _refuse(" ".join(str(error).split()))
+    except TyperException as error:
+        code = _refuse(_with_value(" ".join(error.format_message().split())) + "; see: sugar-search --help")
+    except Exit as stop:
+        code = stop.exit_code
+    except (Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; that is no fault of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _with_value(message: str) -> str:
+    """The message with the value that an option was given, which Typer leaves out."""
+    option = re.search(r"'(--[\w-]+)'", message)
+    words = sys.argv[1:]
+    if option and option[1] in words[:-1]:
+        return f"{message}, got {shorten(words[words.index(option[1]) + 1])}"
+    return message
+
+
+def _refuse(message: str) -> int:
+    print(f"sugar-search: {message}", file=sys.stderr)
+    return 2

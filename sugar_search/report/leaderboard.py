@@ -1,0 +1,134 @@
+"""The leaderboard of a study: one row per surrogate, with the spread between seeds."""
+
+from typing import Any
+
+import pandas as pd
+
+from sugar_search.search.objective import OBJECTIVES
+from sugar_search.search.records import Candidate, mean_std
+from sugar_search.search.view import StudyView
+
+__all__ = ["frame", "spread_line", "text"]
+
+WIDTH = 46  # characters of a formula in the printed table
+
+
+def frame(study: StudyView) -> pd.DataFrame:
+    """The leaderboard, best first; surrogates without a complete run come last with their reason.
+
+    Columns: rank, surrogate, kind, seeds (complete runs), <objective> (mean over the search's seeds, which ranks),
+    <objective> std (sample standard deviation between all of its seeds), fresh (mean over the confirmation's seeds),
+    accuracy, sparsity, dead (validation, means over seeds, 0 to 1), s/epoch, test, test std, state.
+    """
+    first = study.objectives[0]
+    pool = study.candidates
+    scored = [c for c in pool if c.score() is not None]
+    scored.sort(key=lambda c: (c.score() or 0.0) * (-1 if first.maximise else 1))
+    rest = [c for c in pool if c.score() is None]
+    return pd.DataFrame([_row(study, rank, c) for rank, c in enumerate([*scored, *rest], 1)])
+
+
+def _row(study: StudyView, rank: int, candidate: Candidate) -> dict[str, Any]:
+    first = study.objectives[0]
+    runs = list(candidate.runs.values())
+    metric = "accuracy" if any(r.metrics.get("accuracy") is not None for r in runs) else "loss"
+    tests = [study.test[r.run].get(metric) for r in runs if r.run in study.test]
+    test, test_std = mean_std([t for t in tests if t is not None])
+
+    def metric_mean(name: str) -> float | None:
+        values = [r.metrics.get(name) for r in runs]
+        return mean_std([v for v in values if v is not None])[0]
+
+    return {
+        "rank": rank,
+        "surrogate": candidate.surrogate.title,
+        "kind": candidate.kinds[0],
+        "seeds": len(runs),
+        first.name: candidate.score(),
+        f"{first.name} std": mean_std(candidate.scores().values())[1],
+        "fresh": mean_std(candidate.scores(fresh=True).values())[0],
+        "accuracy": metric_mean("accuracy"),
+        "sparsity": metric_mean("sparsity"),
+        "dead": metric_mean("dead"),
+        "s/epoch": mean_std([r.seconds_per_epoch for r in runs])[0],
+        "test": test,
+        "test std": test_std,
+        "state": candidate.state.lower() + (f": {candidate.reason}" if candidate.reason else ""),
+    }
+
+
+def spread_line(study: StudyView) -> str:
+    """How far seeds alone move the score: what any difference has to be held against."""
+    first = study.objectives[0]
+    known = [(c, mean_std(c.scores().values())[1]) for c in study.candidates if len(c.runs) > 1]
+    spreads = [(c, s) for c, s in known if s is not None]
+    if not spreads:
+        return "Spread between seeds: unknown, every surrogate ran one seed; differences are not decided."
+    parts = [f"{c.surrogate.title[:WIDTH]} ±{first.show(s)} ({len(c.runs)} seeds)" for c, s in spreads[:4]]
+    return f"Spread between seeds ({first.name}, one standard deviation): {', '.join(parts)}"
+
+
+def text(study: StudyView, rows: int = 20) -> str:
+    """The leaderboard as a table for the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    first = study.objectives[0]
+    data = frame(study)
+    percent = OBJECTIVES["accuracy"].show
+    test_show = (
+        percent if data.get("accuracy") is not None and data["accuracy"].notna().any() else OBJECTIVES["loss"].show
+    )
+    table = Table(
+        title=f"{study.name}: validation {first.name} ± spread between seeds; fresh: mean on the confirmation's seeds",
+        title_justify="left",
+    )
+    numeric = ("#", "seeds", first.name, "fresh", "accuracy", "sparsity", "dead", "s/epoch", "test")
+    for name in (
+        "#",
+        "surrogate",
+        "kind",
+        "seeds",
+        first.name,
+        "accuracy",
+        "sparsity",
+        "dead",
+        "s/epoch",
+        "test",
+        "state",
+    ):
+        table.add_column(name, no_wrap=name != "state", justify="right" if name in numeric else "left")
+    for record in data.head(rows).to_dict("records"):
+        row = {k: None if pd.isna(v) else v for k, v in record.items()}
+        table.add_row(
+            str(row["rank"]),
+            Text(_short(row["surrogate"])),
+            row["kind"],
+            str(row["seeds"]),
+            _plus_minus(first.show, row[first.name], row[f"{first.name} std"], row["seeds"]),
+            first.show(row["fresh"]),
+            percent(row["accuracy"]),
+            percent(row["sparsity"]),
+            percent(row["dead"]),
+            "-" if row["s/epoch"] is None else f"{row['s/epoch']:.2f}",
+            _plus_minus(test_show, row["test"], row["test std"], row["seeds"]),
+            Text(_short(row["state"], 40)),
+        )
+    console = Console(width=180, file=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(table)
+        if len(data) > rows:
+            console.print(f"... and {len(data) - rows} more in trials.csv", highlight=False)
+        console.print(spread_line(study), highlight=False, markup=False)
+    return capture.get()
+
+
+def _short(text: str, width: int = WIDTH) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _plus_minus(show: Any, mean: float | None, std: float | None, seeds: int) -> str:
+    if mean is None:
+        return "-"
+    return f"{show(mean)} ± {show(std)}" if std is not None else f"{show(mean)} (1 seed)" if seeds == 1 else show(mean)

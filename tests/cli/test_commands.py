@@ -1,0 +1,220 @@
+"""The command line as a user types it: exit codes, one-line errors, and what is printed."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sugar_search import __version__
+
+RUN = [sys.executable, "-c", "from sugar_search.cli import main; main()"]
+
+
+def sugar(*words, cwd=None):
+    return subprocess.run([*RUN, *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A small finished study: its results folder's parent, and what was printed."""
+    out = tmp_path_factory.mktemp("results")
+    done = sugar(
+        *"--arch mlp --dataset digits --space families --epochs 1 --trials 2 --confirm 2 --workers 1".split(),
+        "--study",
+        "small",
+        "--out",
+        out,
+    )
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list", "--help"], ["show", "--help"], ["export", "--help"], []])
+def test_help(words):
+    done = sugar(*words)
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nsys.argv = ['sugar-search', '--help']\nfrom sugar_search.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('HEAVY', sorted({'torch', 'sympy', 'optuna', 'ray', 'numpy', 'pandas', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = re.search(r"HEAVY \[(.*)\]", done.stdout)[1]
+    assert not {"torch", "sympy", "optuna", "ray"} & set(re.findall(r"\w+", heavy)), heavy
+
+
+def test_version():
+    assert sugar("--version").stdout.strip() == f"sugar-search {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("surrogates", ["bsilu", "nelu", "relu", "straight_through"]),
+        ("spaces", ["families", "grammar", "mixed"]),
+        ("archs", ["mlp", "narrow_mlp", "resnet18"]),
+        ("datasets", ["digits", "regression"]),
+        ("recipes", ["digits", "paper-b"]),
+    ],
+)
+def test_list(kind, names):
+    lines = sugar("list", kind).stdout.splitlines()
+    listed = {line.split()[0]: line for line in lines}
+    assert set(names) <= set(listed)
+    # Every part says what it is.
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+SEARCH = ["--arch", "mlp", "--dataset", "digits", "--epochs", "1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--arch", "resnet19", "--dataset", "digits"], "did you mean resnet18"),
+        (["--arch", "mlp", "--dataset", "cifar"], "dataset must be a known name"),
+        (["--arch", "mlp"], "--dataset"),
+        ([*SEARCH, "--trials", "-1"], "--trials must be 0 or more, got -1"),
+        ([*SEARCH, "--trials", "many"], "got 'many'"),
+        ([*SEARCH, "--time-budget", "soon"], "write it as 90s, 7m or 1h30m"),
+        ([*SEARCH, "--storage", "nonsense://x"], "--storage must be a storage"),
+        ([*SEARCH, "--space", "famlies"], "did you mean families"),
+        ([*SEARCH, "--wrong"], "--wrong"),
+        ([*SEARCH, "--recipe", "nope.toml"], "nope.toml"),
+        (["--trials", "3", "list", "spaces"], "--trials"),
+        (["--json", "show", "bsilu"], "--json"),
+        (["frobnicate"], "frobnicate"),
+        (["list", "space"], "did you mean spaces"),
+        (["show", "bsiluu"], "bsilu"),
+        (["show", "bsilu(alpha=nan)"], "alpha"),
+        (["show", "bsilu(alpha=-3)"], "alpha"),
+        (["show", "sigmoid(y)"], "y"),
+        (["show", "-x*exp(-x)"], "bounded"),
+        (["show", "1/x"], "x = 0"),
+        (["show", "__import__('os').system('touch hacked')"], "column 1"),
+        (["show", "9**9**9"], "exponent"),
+        (["show", "(" * 5000], "characters"),
+        (["show", "nostudy#3"], "STUDY"),
+        (["export", "nostudy"], "STUDY must be a results folder"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_writes_nothing(tmp_path, words, said):
+    done = sugar(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert said in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unwritable_results_folder(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = sugar(*SEARCH, "--out", tmp_path / "file")
+    assert done.returncode == 2
+    assert "results folder must be writable" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("bsilu", ["B-SiLU(α=1.67)", "0.9175", "1.29", "activation", "LaTeX"]),
+        ("nelu(alpha=0.05)", ["NeLU(α=0.05)", "minimum     -0.03247"]),
+        ("sigmoid(x) + (x + 1.67)*sigmoid(x)*(1 - sigmoid(x))", ["known as    B-SiLU(α=1.67)"]),
+        ("-exp(-x**2)", ["minimum     -1 at x = 0"]),
+        ("Swish", ["SiLU"]),
+    ],
+)
+def test_show(formula, words):
+    done = sugar("show", formula)
+    assert done.returncode == 0, done.stderr
+    for word in words:
+        assert word in done.stdout
+
+
+def test_a_study_prints_a_leaderboard_with_the_spread_between_seeds_and_a_verdict(study):
+    _, printed = study
+    assert "Spread between seeds" in printed
+    assert re.search(r"ReLU ±[\d.]+ \(3 seeds\)", printed)
+    assert "2 fresh seeds" in printed
+    assert "best_surrogate.py" in printed
+    assert "\x1b" not in printed  # not a terminal: no colours, no cursor movement
+
+
+def test_a_results_folder_holds_what_it_should(study):
+    out, _ = study
+    folder = out / "small"
+    assert {p.name for p in folder.iterdir()} >= {"trials.csv", "runs.csv", "run.json", "study.db", "best_surrogate.py"}
+    content = json.loads((folder / "run.json").read_text())
+    assert content["arguments"]["arch"] == "mlp"
+    assert content["versions"]["torch"]
+    assert content["machine"]["cores"]
+    assert content["identity"]["dataset"] == "digits"
+
+
+def test_the_best_surrogate_checks_itself(study):
+    out, _ = study
+    done = subprocess.run([sys.executable, out / "small" / "best_surrogate.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "self-check passed" in done.stdout
+
+
+def test_export_and_show_read_a_study_by_name_and_by_path(study, tmp_path):
+    out, _ = study
+    target = tmp_path / "mine.py"
+    done = sugar("export", "small", "--out", out, "-o", target)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == target
+    assert "small" in target.read_text()
+    assert sugar("export", out / "small", "-o", target).returncode == 0
+    shown = sugar("show", "small#1", "--out", out)
+    assert "B-SiLU(α=1.67)" in shown.stdout
+    assert "trials 0 to" in sugar("show", "small#999", "--out", out).stderr
+
+
+def test_list_studies(study):
+    out, _ = study
+    printed = sugar("list", "studies", "--out", out).stdout
+    assert printed.startswith("small")
+    assert "best:" in printed
+
+
+def test_json_is_one_object_per_line(study):
+    out, _ = study
+    words = "--arch mlp --dataset digits --space families --epochs 1 --trials 3 --confirm 2 --workers 1 --json".split()
+    done = sugar(*words, "--study", "small", "--out", out)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[0]["event"] == "study"
+    assert events[0]["resumed"] is True
+    assert events[-1]["event"] == "done"
+    assert events[-1]["leaderboard"][0]["rank"] == 1
+    assert sum(e["event"] == "run" and e["kind"] == "proposal" for e in events) == 1
+
+
+def test_another_study_under_the_same_name_is_refused(study):
+    out, _ = study
+    done = sugar(*SEARCH, "--space", "families", "--seed", "9", "--study", "small", "--out", out, "--workers", "1")
+    assert done.returncode == 2
+    assert "seed: 0 -> 9" in done.stderr
+
+
+def test_options_of_the_search(tmp_path):
+    """Every option that the other tests leave out."""
+    words = "--arch mlp --dataset digits/8 --space families --recipe digits --epochs 1 --trials 1 --seed 4".split()
+    words += "--repeats 2 --sampler random --objective accuracy,sparsity --engine local --workers 0".split()
+    words += "--threads-per-trial 2 --gpus-per-trial 0 --study odd --no-baselines".split()
+    words += ["--storage", f"sqlite:///{tmp_path}/elsewhere.db"]
+    done = sugar(*words, "--confirm", "1", "--time-budget", "5m", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "elsewhere.db").exists()
+    assert not (tmp_path / "odd" / "study.db").exists()
+    assert json.loads((tmp_path / "odd" / "run.json").read_text())["identity"]["threads per trial"] == 2
+    again = sugar("export", "odd", "--out", tmp_path, "--storage", f"sqlite:///{tmp_path}/elsewhere.db")
+    assert again.returncode == 0, again.stderr

@@ -60,7 +60,7 @@ def _beyond(tape: Tape, bound: float, largest: float) -> str | None:
                 return f"is not a finite real number at x = {x:.6g}"
             if abs(value) > MAX_ABS:
                 return f"grows without bound as x -> {name}oo"
-            if abs(value - edge) > 1e-3 * largest:
+            if abs(value - edge) > 1e-5 * largest:
                 return f"cannot be evaluated in float32 beyond |x| = {bound:g}"
     return None
 

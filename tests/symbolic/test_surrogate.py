@@ -52,6 +52,8 @@ def test_titles():
         ("log1p(x)", r"is not a real number at x = -1"),
         ("1e4*exp(-x**2)", "exceeds 1000 in size at x = 0"),
         ("1/(exp(x) - exp(x + 1e-9) + 1e-9)", "must be finite and bounded"),
+        ("sqrt(1 + x*x) - abs(x)", r"cannot be evaluated in float32 beyond \|x\| = 512"),
+        ("x**8/(1 + x**8 + 1e9*x**6)", r"cannot be evaluated in float32 beyond \|x\| = 32768"),
         ("0", "0 everywhere"),
         ("x - x", "0 everywhere"),
         ("where(x > 0, 0, 0)", "0 everywhere"),

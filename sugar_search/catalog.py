@@ -12,16 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from sugar_search.errors import FileError, UnknownNameError
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-__all__ = ["KINDS", "find", "load_module", "load_schema", "load_toml", "names", "normal", "resolve", "summary"]
-
-Model = TypeVar("Model", bound="BaseModel")
+__all__ = ["KINDS", "find", "load_module", "load_toml", "names", "normal", "resolve", "summary"]
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -131,24 +126,3 @@ def summary(kind: str, name: str) -> str:
     else:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return text.strip().splitlines()[0] if text.strip() else ""
-
-
-def load_schema(path: Path, schema: type[Model]) -> Model:
-    """A TOML file validated by a pydantic model.
-
-    Raises:
-        FileError: the file breaks the schema; one line names the file and every faulty key with what it allows.
-    """
-    from pydantic import ValidationError
-
-    try:
-        return schema.model_validate(load_toml(path))
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        ]
-        listed = "; ".join(faults)
-        raise FileError(
-            f"{path} must follow its schema ({listed})", f"{len(faults)} fault(s)", "mend the keys named"
-        ) from error

@@ -16,6 +16,7 @@ import torch
 
 from sugar_search.activation.exact import compile_tape
 from sugar_search.errors import FileError
+from sugar_search.symbolic.source import torch_source
 from sugar_search.symbolic.surrogate import Surrogate
 from sugar_search.symbolic.tape import Tape, clamp_bound
 
@@ -96,7 +97,7 @@ def _clamp(tape: Tape) -> str:
 
 
 def _code(tape: Tape) -> str:
-    lines, result = tape.source()
+    lines, result = torch_source(tape)
     return "".join(f"    {line}\n" for line in (*lines, f"result = {result}"))
 
 

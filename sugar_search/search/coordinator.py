@@ -4,7 +4,6 @@ An engine asks for jobs, passes on each epoch and each end, and knows nothing of
 engines drive the same coordinator, so a study behaves alike wherever its runs execute.
 """
 
-import logging
 import shutil
 import time
 from collections import deque
@@ -16,14 +15,13 @@ from typing import Any
 from sugar_search.search.finals import finalists
 from sugar_search.search.jobs import DIED, FAILED, STOPPED, Job, Outcome
 from sugar_search.search.plan import Plan, fresh_seeds, run_seeds
-from sugar_search.search.racing import in_better_half, rungs
+from sugar_search.search.racing import goes_on, in_better_half, rungs, scores_at
 from sugar_search.search.records import (
     BASELINE,
     CONFIRMATION,
     PROPOSAL,
     Candidate,
     TrialRecord,
-    candidates,
     mean_std,
 )
 from sugar_search.search.results import metrics_of, run_record, values_of
@@ -34,8 +32,6 @@ from sugar_search.training.run import EpochRecord, RunSpec
 __all__ = ["Coordinator", "Emit"]
 
 Emit = Callable[[dict[str, Any]], None]
-
-logger = logging.getLogger("sugar_search")
 
 
 @dataclass
@@ -106,7 +102,9 @@ class Coordinator:
         )
         if live.trial.kind != PROPOSAL or record.epoch not in self.rungs:
             return True
-        return in_better_half(score, self._peers(live, record.epoch), self.plan.objectives[0])
+        running = [[self._score(e) for e in other.epochs] for other in self.live.values() if other is not live]
+        peers = scores_at(record.epoch, self.trials, running)
+        return in_better_half(score, peers, self.plan.objectives[0])
 
     def on_end(self, run: str, outcome: Outcome) -> None:
         """Takes the end of a run: writes it at once, then decides its trial if that is possible."""
@@ -128,6 +126,17 @@ class Coordinator:
         """Takes back a run whose engine failed: it is queued again and nothing is held against it."""
         live = self.live.pop(run)
         self.queue.appendleft((live.trial, live.seed))
+
+    def tidy(self) -> None:
+        """Removes the weights that nobody needs: of runs whose test metrics are known, and of all but the finalists."""
+        tested = self.store.get("test", {})
+        keep = set(self.live)
+        keep |= {run.run for c in self.finalists() for run in c.runs.values() if run.run not in tested}
+        keep |= {t.run(s) for t in self.trials if not t.ended for s in t.seeds}
+        work = self.plan.folder / "work"
+        for path in work.iterdir() if work.is_dir() else ():
+            if path.is_dir() and path.name not in keep:
+                shutil.rmtree(path, ignore_errors=True)
 
     def close(self) -> None:
         """Ends the sitting: trials whose runs are not all decided go back to waiting for the next one."""
@@ -268,18 +277,13 @@ class Coordinator:
     def _score(self, record: EpochRecord) -> float:
         return values_of(record, self.plan.objectives)[0]
 
-    def _peers(self, live: _Live, epoch: int) -> list[float]:
-        ended = [r.scores for t in self.trials for r in t.runs.values() if t.kind != CONFIRMATION]
-        running = [[self._score(e) for e in other.epochs] for other in self.live.values() if other is not live]
-        return [scores[epoch - 1] for scores in [*ended, *running] if len(scores) >= epoch]
-
     def _decide(self, trial: TrialRecord) -> bool:
         """Ends the trial when its runs say enough; True when it did."""
         ended = trial.runs.values()
         bad = next((r for r in ended if r.state in (FAILED, STOPPED)), None)
         # A proposal's seeds decide one about the next; one bad run ends it. Every other trial runs all of its seeds.
         racing = trial.kind == PROPOSAL and bool(trial.runs)
-        if trial.undecided and not (racing and (bad or not self._still_racing(trial))):
+        if trial.undecided and not (racing and (bad or not goes_on(trial, self.trials, self.plan.objectives[0]))):
             return False
         if trial.state == "WAITING":
             self.store.mark(trial, "RUNNING")
@@ -292,28 +296,8 @@ class Coordinator:
         if trial.kind != CONFIRMATION:
             self.proposer.tell(self.handles.pop(trial.number, None), frozen)
         self._tell("trial", trial, values=list(trial.values), reason=trial.reason)
-        self._tidy()
+        self.tidy()
         return True
-
-    def _still_racing(self, trial: TrialRecord) -> bool:
-        """Compares the mean over the seeds so far with the others' means over as many seeds."""
-        done = len(trial.runs)
-        others = [
-            c for c in candidates(t for t in self.trials if t.kind != CONFIRMATION) if c.surrogate != trial.surrogate
-        ]
-        peers = [sum(list(c.scores().values())[:done]) / done for c in others if len(c.scores()) >= done]
-        score = sum(r.values[0] for r in trial.runs.values()) / done
-        return in_better_half(score, peers, self.plan.objectives[0])
-
-    def _tidy(self) -> None:
-        """Removes the weights of runs that can be no finalist's: a finalist once overtaken never comes back."""
-        keep = set(self.live)
-        keep |= {run.run for c in self.finalists() for run in c.runs.values()}
-        keep |= {t.run(s) for t in self.trials if not t.ended for s in t.seeds}
-        work = self.plan.folder / "work"
-        for path in work.iterdir() if work.is_dir() else ():
-            if path.is_dir() and path.name not in keep:
-                shutil.rmtree(path, ignore_errors=True)
 
     # Telling
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sugar_search import catalog
 from sugar_search.errors import FileError, InputError
+from sugar_search.schema import load_schema
 from sugar_search.search.objective import Objective, parse_objectives
 from sugar_search.search.space import Space, load_space
 from sugar_search.search.store import sqlite_url
@@ -242,7 +243,7 @@ def load_baselines(name: str = "paper") -> tuple[Surrogate, ...]:
         FileError: the file breaks its schema or names a surrogate that does not exist.
     """
     path = catalog.find("trials")[catalog.resolve("trials", name)]
-    pinned = catalog.load_schema(path, _Pinned)
+    pinned = load_schema(path, _Pinned)
     found, faults = [], []
     for index, trial in enumerate(pinned.trial):
         try:

@@ -6,11 +6,12 @@ alike. Baselines are never stopped, but their scores count as peers.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sugar_search.search.objective import Objective
+from sugar_search.search.records import CONFIRMATION, TrialRecord, candidates, mean_std
 
-__all__ = ["MIN_PEERS", "in_better_half", "rungs"]
+__all__ = ["FIRST_RUNG", "MIN_PEERS", "goes_on", "in_better_half", "rungs", "scores_at"]
 
 # No run is judged before this epoch: until then a validation loss says how far batch-norm statistics lag behind, which
 # differs between surrogates by orders of magnitude and says nothing of how the run will end.
@@ -34,3 +35,19 @@ def in_better_half(score: float, peers: Sequence[float], objective: Objective) -
         return True
     ahead = sum(objective.better(peer, score) for peer in peers)
     return ahead <= len(peers) / 2
+
+
+def scores_at(epoch: int, trials: Iterable[TrialRecord], running: Iterable[Sequence[float]]) -> list[float]:
+    """First objective after `epoch` of every run that got there: ended ones, and the `running` ones' scores so far."""
+    ended = [run.scores for t in trials if t.kind != CONFIRMATION for run in t.runs.values()]
+    return [scores[epoch - 1] for scores in [*ended, *running] if len(scores) >= epoch]
+
+
+def goes_on(trial: TrialRecord, trials: Iterable[TrialRecord], objective: Objective) -> bool:
+    """True when a proposal's mean over its seeds so far is in the better half of the others' means over as many."""
+    done = len(trial.runs)
+    others = candidates(t for t in trials if t.kind != CONFIRMATION and t.surrogate != trial.surrogate)
+    scores = [list(c.scores().values())[:done] for c in others]
+    peers = [mean for s in scores if len(s) == done and (mean := mean_std(s)[0]) is not None]
+    own = mean_std(run.values[0] for run in trial.runs.values())[0]
+    return own is None or in_better_half(own, peers, objective)

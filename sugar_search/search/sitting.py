@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sugar_search.errors import InputError
+from sugar_search.errors import FileError, InputError
 from sugar_search.search.coordinator import Coordinator, Emit
 from sugar_search.search.finals import judge
 from sugar_search.search.plan import Plan
@@ -112,14 +112,19 @@ def _conclude(coordinator: Coordinator, emit: Emit) -> None:
     test = dict(store.get("test", {}))
     chosen = coordinator.finalists()
     device = "cuda" if plan.gpus > 0 else "cpu"
-    by_surrogate = {c.surrogate.canonical for c in chosen}
-    for trial in coordinator.trials:
-        if trial.surrogate.canonical not in by_surrogate:
-            continue
+    canonicals = {c.surrogate.canonical for c in chosen}
+    for trial in (t for t in coordinator.trials if t.surrogate.canonical in canonicals):
         for seed, run in trial.runs.items():
-            if run.state == "complete" and run.run not in test:
+            if run.state != "complete" or run.run in test:
+                continue
+            try:
                 test[run.run] = evaluate_test(coordinator.spec(trial, seed, device)).to_dict()
-                store.set("test", test)
+            except FileError as error:
+                # Weights deleted by hand, or of a surrogate that was overtaken and came back with more seeds.
+                emit({"event": "note", "text": f"no test metrics of run {run.run}: {error}"})
+                continue
+            store.set("test", test)
+    coordinator.tidy()
     tried = sum(c.score() is not None for c in candidates(coordinator.trials))
     verdict = judge(chosen, test, plan.objectives[0], tried)
     if verdict:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationInfo, fi
 
 from sugar_search import catalog
 from sugar_search.errors import FileError, InputError
+from sugar_search.schema import load_schema
 from sugar_search.symbolic.family import load as load_family
 from sugar_search.symbolic.grammar import Chooser, Constant, Grammar, derive
 from sugar_search.symbolic.surrogate import Surrogate, surrogate
@@ -208,7 +209,7 @@ class Space:
 
 @cache
 def _parts(name: str) -> AnySpace:
-    return catalog.load_schema(catalog.find("spaces")[catalog.resolve("spaces", name)], _File).root
+    return load_schema(catalog.find("spaces")[catalog.resolve("spaces", name)], _File).root
 
 
 def load_space(name_or_path: str) -> Space:
@@ -222,6 +223,6 @@ def load_space(name_or_path: str) -> Space:
         path = Path(name_or_path)
         if not path.is_file():
             raise FileError("--space must be a known name or an existing file", name_or_path, "check the path")
-        return Space(path.stem, catalog.load_schema(path, _File).root)
+        return Space(path.stem, load_schema(path, _File).root)
     name = catalog.resolve("spaces", name_or_path)
     return Space(name, _parts(name))

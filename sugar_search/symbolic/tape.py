@@ -92,12 +92,6 @@ class Tape:
         with mpmath.workdps(dps):
             return +result
 
-    def source(self, argument: str = "x", prefix: str = "t") -> tuple[list[str], str]:
-        """Readable torch code: assignment lines, and the expression (a name or a short one) of the result."""
-        from sugar_search.symbolic.source import torch_source
-
-        return torch_source(self, argument, prefix)
-
 
 @lru_cache(maxsize=4096)
 def _constant(exact: Expr, dps: int) -> Any:

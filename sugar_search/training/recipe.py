@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import types
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sugar_search import catalog
-from sugar_search.errors import FileError, InputError, shorten
+from sugar_search.errors import InputError
+from sugar_search.schema import load_schema
 
 __all__ = ["Optimizer", "Recipe", "Schedule", "Selection", "Validation", "load_recipe"]
 
@@ -155,58 +154,5 @@ def load_recipe(name_or_path: str | Path, *, epochs: int | None = None) -> Recip
     path = Path(name_or_path)
     if path.suffix.lower() != ".toml":
         path = catalog.find("recipes")[catalog.resolve("recipes", str(name_or_path))]
-    content = catalog.load_toml(path)
-    try:
-        recipe = Recipe.model_validate(content)
-    except ValidationError as error:
-        faults = list(_faults(error))
-        shown = "; ".join(faults[:MAX_FAULTS]) + ("; ..." if len(faults) > MAX_FAULTS else "")
-        raise FileError(f"recipe {path} must have 0 faults ({shown})", len(faults), "mend the keys named") from None
+    recipe = load_schema(path, Recipe)
     return recipe if epochs is None else recipe.model_copy(update={"epochs": epochs})
-
-
-def _faults(error: ValidationError) -> Iterator[str]:
-    """Each fault as "table.key: what is allowed, not what was given", without line breaks."""
-    for fault in error.errors(include_url=False):
-        table, place = _locate(fault["loc"])
-        key = ".".join(place)
-        match fault["type"]:
-            case "missing":
-                yield f"{key}: is missing"
-            case "extra_forbidden":
-                yield f"{key}: is unknown, allowed here are {', '.join(table.model_fields)}"
-            case "union_tag_invalid":
-                allowed = fault["ctx"]["expected_tags"].replace("'", "")
-                yield f"{key}.name: must be one of {allowed}, not {shorten(fault['ctx']['tag'], 40)}"
-            case "union_tag_not_found":
-                yield f"{key}.name: is missing"
-            case "value_error":
-                yield f"{key}: {fault['ctx']['error']}"
-            case _:
-                allowed = fault["msg"].replace("Input should be", "must be").replace("'", "")
-                yield f"{key}: {allowed}, not {shorten(fault['input'], 40)}"
-
-
-def _locate(loc: tuple[int | str, ...]) -> tuple[type[BaseModel], list[str]]:
-    """The table a fault lies in, and its path in the file: pydantic's own path also holds the union's tag."""
-    table: type[BaseModel] = Recipe
-    place: list[str] = []
-    choices: dict[str, type[BaseModel]] = {}
-    for part in loc:
-        if choices and part in choices:
-            table, choices = choices[str(part)], {}
-            continue
-        place.append(str(part) if str(part).isprintable() and len(str(part)) <= 40 else shorten(part, 40))
-        field = table.model_fields.get(str(part))
-        tables = _tables(field.annotation) if field else []
-        if len(tables) == 1:
-            table = tables[0]
-        choices = {get_args(each.model_fields["name"].annotation)[0]: each for each in tables[1:] and tables}
-    return table, place
-
-
-def _tables(annotation: Any) -> list[type[BaseModel]]:
-    """The tables a field may hold: one, or several for a union."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [each for each in get_args(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
-    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []

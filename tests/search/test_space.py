@@ -81,7 +81,7 @@ def test_a_broken_file_lists_every_fault_in_one_line(tmp_path):
         load_space(str(path))
     message = str(caught.value)
     assert "\n" not in message
-    for words in ("bad.toml", "extra", "regions", "'all' or 'negative'", "low must be below high"):
+    for words in ("bad.toml", "extra", "regions", "must be all or negative, not 'some'", "low must be below high"):
         assert words in message
     path.write_text(
         'description = "x"\nkind = "families"\n[families.bsilu]\nalhpa = { low = 0.1, high = 1.0 }\n[families.nope]\n'

@@ -47,6 +47,34 @@ def test_same_seed_gives_the_same_study_and_another_seed_another(sit):
     assert results(first, PROPOSAL) != results(other, PROPOSAL)
 
 
+def test_weights_are_kept_until_their_test_metrics_are_known_and_no_longer(plan):
+    chosen, seen = plan(trials=3, confirm=1), []
+
+    def watch(event):
+        if event["event"] == "trial":
+            seen.append({p.name for p in (chosen.folder / "work").iterdir() if p.is_dir()})
+
+    study = run_sitting(chosen, watch)
+    assert max(map(len, seen)) < 12
+    assert set(study.test) <= set().union(*seen)
+    assert not [p for p in (chosen.folder / "work").iterdir() if p.is_dir()]
+
+
+def test_lost_weights_cost_their_test_metrics_and_nothing_else(plan):
+    chosen, notes = plan(trials=1, confirm=2), []
+
+    def watch(event):
+        if event["event"] == "note":
+            notes.append(event["text"])
+        if event["event"] == "trial" and event["kind"] == CONFIRMATION and not notes:
+            for path in (chosen.folder / "work").glob("*-s1/weights.safetensors"):
+                path.unlink()
+
+    study = run_sitting(chosen, watch)
+    assert any("no test metrics of run" in note for note in notes)
+    assert study.verdict["comparisons"][0]["seeds"] == 2
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_resumed_study_makes_the_proposals_of_an_uninterrupted_one(sit, sampler):
     whole, _ = sit(study="whole", trials=4, sampler=sampler)

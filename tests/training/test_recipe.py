@@ -55,7 +55,7 @@ def test_all_faults_of_a_file_are_told_in_one_line(tmp_path):
     with pytest.raises(FileError) as caught:
         load_text(tmp_path, text)
     message = str(caught.value)
-    assert "\n" not in message and "mine.toml" in message and "got 11" in message
+    assert "\n" not in message and "mine.toml" in message and "11 faults" in message
     for part in [
         "epochs: is missing",
         "epoch: is unknown, allowed here are description, epochs",

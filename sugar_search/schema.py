@@ -12,7 +12,7 @@ from sugar_search.errors import FileError, shorten
 
 __all__ = ["load_schema"]
 
-MAX_FAULTS = 20  # shown in one message
+MAX_FAULTS = 30  # shown in one message
 
 Model = TypeVar("Model", bound=BaseModel)
 

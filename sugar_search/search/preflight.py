@@ -64,6 +64,9 @@ def _check_network(plan: Plan) -> int:
         for objective in plan.objectives:
             if objective.name == "accuracy":
                 raise InputError("--objective accuracy needs class labels", plan.dataset, "use --objective loss")
+        if plan.recipe.selection.metric == "accuracy":
+            rule = "a recipe that selects by accuracy needs class labels"
+            raise InputError(rule, plan.dataset, "choose a recipe that selects by loss")
     model = build_model(plan.arch, dataset.input_shape, dataset.outputs)
     convert(model, "relu")
     with torch.no_grad():

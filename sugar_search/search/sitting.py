@@ -3,7 +3,7 @@
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,18 +32,30 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """Turns SIGTERM into `Interrupted`, and Ctrl-C likewise, while a sitting runs."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _signals() -> Iterator[Callable[[], None]]:
+    """Turns SIGINT and SIGTERM into `Interrupted` while a sitting runs.
+
+    Yields a function that raises it again if a signal came and its exception was swallowed (by a destructor, say).
+    """
+    received: list[int] = []
+
+    def check() -> None:
+        if received:
+            raise Interrupted(received[0])
 
     def handle(number: int, frame: object) -> None:
-        raise Interrupted(number)
+        received.append(number)
+        check()
 
+    if threading.current_thread() is not threading.main_thread():
+        yield check  # only the main thread receives signals
+        return
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield check
+    except Exception:
+        check()  # compiled code that was interrupted (Ray's, for one) turns our exception into one of its own
+        raise
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
@@ -67,8 +79,13 @@ def run_sitting(plan: Plan, emit: Emit) -> StudyView:
             if made is not None:
                 shutil.rmtree(made, ignore_errors=True)
             raise
-        with _signals():
-            return _run(plan, store, resumed, emit)
+        with _signals() as check:
+
+            def checked(event: dict[str, Any]) -> None:
+                check()
+                emit(event)
+
+            return _run(plan, store, resumed, checked)
     finally:
         lock.release()
 

@@ -77,6 +77,7 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
-    """Bfloat16 where the recipe asks for it; "auto" uses it on CUDA, where it gains."""
-    on = recipe.precision == "bfloat16" or (recipe.precision == "auto" and device.type == "cuda")
+    """Bfloat16 where the recipe asks for it; "auto" uses it on CUDA devices that have it, where it gains."""
+    gains = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    on = recipe.precision == "bfloat16" or (recipe.precision == "auto" and gains)
     return torch.autocast(device.type, torch.bfloat16, enabled=on)

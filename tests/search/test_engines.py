@@ -18,6 +18,9 @@ from sugar_search.search.view import read_study
 
 ENGINES = ["local", pytest.param("ray", marks=pytest.mark.long)]
 
+# When the signal comes: at the first event (Ray is starting and has a handler of its own) or while runs execute.
+SIGNALLED = [("local", "run"), *(pytest.param("ray", moment, marks=pytest.mark.long) for moment in ("study", "run"))]
+
 
 def children(pid):
     """Worker processes of `pid`, from /proc."""
@@ -157,11 +160,11 @@ def test_twenty_kills_at_random_times(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("engine", ENGINES)
-def test_signals_end_with_their_exit_code_and_say_how_to_go_on(tmp_path, engine, number, code):
+@pytest.mark.parametrize(("engine", "moment"), SIGNALLED)
+def test_signals_end_with_their_exit_code_and_say_how_to_go_on(tmp_path, engine, moment, number, code):
     process = subprocess.Popen(command(tmp_path, engine), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
-        if json.loads(line)["event"] == "run":
+        if json.loads(line)["event"] == moment:
             break
     process.send_signal(number)
     _, said = process.communicate(timeout=60)

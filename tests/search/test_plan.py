@@ -75,6 +75,7 @@ def test_the_name_follows_the_identity(tmp_path):
         ({"study": "../x"}, "--study must be a plain name"),
         ({"dataset": "regression/f1", "objective": "accuracy", "arch": "narrow_mlp"}, "needs class labels"),
         ({"dataset": "regression/f1", "arch": "resnet18"}, "resnet18 needs images"),
+        ({"dataset": "regression/f1", "arch": "mlp", "recipe": "paper-b", "objective": "loss"}, "selects by accuracy"),
     ],
 )
 def test_bad_options_are_refused_and_nothing_is_written(tmp_path, changes, words):

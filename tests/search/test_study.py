@@ -279,8 +279,10 @@ def test_time_is_a_limit_for_proposals_and_a_sitting(sit):
     assert not any(t.runs for t in study.trials)
     assert any("time is up" in e.get("text", "") for e in events)
     assert {t.state for t in study.trials} == {"WAITING"}
-    study, _ = sit(trials=None, time_budget="4s")
+    sit(trials=0)
+    study, _ = sit(trials=None, time_budget="3s")
     assert any(t.kind == PROPOSAL for t in study.trials)
+    assert all(t.ended for t in study.trials)
     assert study.verdict is not None
 
 

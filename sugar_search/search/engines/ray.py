@@ -191,9 +191,15 @@ def _fit(searcher: _Searcher, resources: dict[str, float], workers: int, scratch
 def _own_sigterm() -> Iterator[None]:
     """Keeps the sitting's handler: `ray.init` installs one that ends with another exit code and saves nothing."""
     ours = signal.getsignal(signal.SIGTERM)
-    yield
+    stopped = False
+    try:
+        yield
+    except SystemExit:  # what Ray's handlers make of SIGTERM
+        stopped = True
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, ours)
+    if stopped:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _start(workers: int, threads: int, gpus: float) -> None:

@@ -114,8 +114,8 @@ def load_toml(path: Path) -> dict[str, Any]:
         raise FileError("a TOML file must be readable", str(path), error.strerror or "check the path") from error
     except UnicodeDecodeError as error:
         raise FileError(f"{path} must be UTF-8 text", f"byte {error.start}", "save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise FileError(f"{path} must be valid TOML", str(error), "mend the line named") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path} must be valid TOML", str(error).splitlines()[0], "mend the line named") from error
 
 
 def summary(kind: str, name: str) -> str:

@@ -57,6 +57,8 @@ def export(
         FileError: the file cannot be written.
     """
     target = Path(path)
+    if not target.name:
+        raise FileError("the exported file must have a name", str(path), "give one such as best_surrogate.py")
     text = source(surrogate, results=results, provenance=provenance)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:

@@ -1,8 +1,9 @@
 """The command line: one file per command, no logic.
 
-Exit codes: 0 done, 2 bad input (one line on standard error, nothing written), 130 Ctrl-C, 143 SIGTERM.
+Exit codes: 0 done, 1 every trial failed, 2 bad input (one line on standard error, nothing written), 130 Ctrl-C, 143 SIGTERM.
 """
 
+import io
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point of `sugar-search`."""
+    _mend_streams()
     # Plain help text: rich's help panels would double the start-up time.
     os.environ.setdefault("TYPER_USE_RICH", "0")
     from typer.exceptions import Abort, Exit, TyperException
@@ -35,6 +37,15 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _mend_streams() -> None:
+    """A closed output swallows, and a character that its encoding lacks is replaced: neither may end a study."""
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _with_value(message: str) -> str:

@@ -25,7 +25,7 @@ def find(text: str, out: Path) -> Surrogate:
     Raises:
         InputError: no such study, trial or family, or a formula that is refused.
     """
-    if match := re.fullmatch(r"([^#()]+)#(\d+)", text):
+    if match := re.fullmatch(r"([^#()]+)#(\d{1,9})", text):
         study = read_study(match[1], out)
         for trial in study.trials:
             if trial.number == int(match[2]):

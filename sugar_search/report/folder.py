@@ -1,10 +1,10 @@
 """The files of a results folder, written from the study: trials.csv, runs.csv, run.json, best_surrogate.py."""
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -14,9 +14,10 @@ from typing import Any
 import pandas as pd
 
 from sugar_search.activation.export import export
-from sugar_search.errors import InputError
+from sugar_search.errors import FileError, InputError
 from sugar_search.report.leaderboard import frame
 from sugar_search.search.records import RunRecord, TrialRecord
+from sugar_search.search.store import without_password
 from sugar_search.search.view import StudyView
 
 __all__ = ["export_best", "runs_frame", "trials_frame", "write_folder", "write_run_json"]
@@ -110,7 +111,7 @@ def write_run_json(folder: Path, arguments: Mapping[str, Any], identity: Mapping
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     content = {
-        "arguments": dict(arguments),
+        "arguments": {k: _plain(v) for k, v in arguments.items()},
         "identity": dict(identity),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
@@ -118,6 +119,12 @@ def write_run_json(folder: Path, arguments: Mapping[str, Any], identity: Mapping
         "commit": _commit(),
     }
     _write(folder / "run.json", json.dumps(content, indent=2) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON holds it, without a password in a storage URL."""
+    text = str(value) if isinstance(value, Path) else value
+    return without_password(text) if isinstance(text, str) and "://" in text else text
 
 
 def _version(package: str) -> str | None:
@@ -149,7 +156,12 @@ def _commit() -> str | None:
 
 def _write(path: Path, text: str) -> None:
     """Writes a file so that a reader sees the old or the new one, never half of it."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="")
+        draft.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        rule = f"the results folder must be writable ({error.strerror})"
+        raise FileError(rule, str(path), "mend it, then run again") from error

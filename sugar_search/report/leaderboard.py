@@ -1,10 +1,11 @@
 """The leaderboard of a study: one row per surrogate, with the spread between seeds."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from sugar_search.search.objective import OBJECTIVES
+from sugar_search.search.objective import OBJECTIVES, Objective
 from sugar_search.search.records import Candidate, mean_std
 from sugar_search.search.view import StudyView
 
@@ -16,9 +17,10 @@ WIDTH = 46  # characters of a formula in the printed table
 def frame(study: StudyView) -> pd.DataFrame:
     """The leaderboard, best first; surrogates without a complete run come last with their reason.
 
-    Columns: rank, surrogate, kind, seeds (complete runs), <objective> (mean over the search's seeds, which ranks),
-    <objective> std (sample standard deviation between all of its seeds), fresh (mean over the confirmation's seeds),
-    accuracy, sparsity, dead (validation, means over seeds, 0 to 1), s/epoch, test, test std, state.
+    Columns: rank, surrogate, kind, seeds (complete runs), score (first objective, mean over the search's seeds, which
+    ranks), score std (sample standard deviation between all of its seeds), fresh (first objective, mean over the
+    confirmation's seeds), loss, accuracy, sparsity, dead (validation, means over seeds, shares from 0 to 1), s/epoch,
+    test, test std, state.
     """
     first = study.objectives[0]
     pool = study.candidates
@@ -29,7 +31,6 @@ def frame(study: StudyView) -> pd.DataFrame:
 
 
 def _row(study: StudyView, rank: int, candidate: Candidate) -> dict[str, Any]:
-    first = study.objectives[0]
     runs = list(candidate.runs.values())
     metric = "accuracy" if any(r.metrics.get("accuracy") is not None for r in runs) else "loss"
     tests = [study.test[r.run].get(metric) for r in runs if r.run in study.test]
@@ -44,9 +45,10 @@ def _row(study: StudyView, rank: int, candidate: Candidate) -> dict[str, Any]:
         "surrogate": candidate.surrogate.title,
         "kind": candidate.kinds[0],
         "seeds": len(runs),
-        first.name: candidate.score(),
-        f"{first.name} std": mean_std(candidate.scores().values())[1],
+        "score": candidate.score(),
+        "score std": mean_std(candidate.scores().values())[1],
         "fresh": mean_std(candidate.scores(fresh=True).values())[0],
+        "loss": metric_mean("loss"),
         "accuracy": metric_mean("accuracy"),
         "sparsity": metric_mean("sparsity"),
         "dead": metric_mean("dead"),
@@ -76,45 +78,14 @@ def text(study: StudyView, rows: int = 20) -> str:
 
     first = study.objectives[0]
     data = frame(study)
-    percent = OBJECTIVES["accuracy"].show
-    test_show = (
-        percent if data.get("accuracy") is not None and data["accuracy"].notna().any() else OBJECTIVES["loss"].show
-    )
-    table = Table(
-        title=f"{study.name}: validation {first.name} ± spread between seeds; fresh: mean on the confirmation's seeds",
-        title_justify="left",
-    )
-    numeric = ("#", "seeds", first.name, "fresh", "accuracy", "sparsity", "dead", "s/epoch", "test")
-    for name in (
-        "#",
-        "surrogate",
-        "kind",
-        "seeds",
-        first.name,
-        "accuracy",
-        "sparsity",
-        "dead",
-        "s/epoch",
-        "test",
-        "state",
-    ):
-        table.add_column(name, no_wrap=name != "state", justify="right" if name in numeric else "left")
+    title = f"{study.name}: validation {first.name} ± spread between seeds; fresh: mean on the confirmation's seeds"
+    table = Table(title=title, title_justify="left")
+    for name in _cells(first, {}):
+        words = name in ("surrogate", "kind", "state")
+        table.add_column(name, no_wrap=name != "state", justify="left" if words else "right")
     for record in data.head(rows).to_dict("records"):
-        row = {k: None if pd.isna(v) else v for k, v in record.items()}
-        table.add_row(
-            str(row["rank"]),
-            Text(_short(row["surrogate"])),
-            row["kind"],
-            str(row["seeds"]),
-            _plus_minus(first.show, row[first.name], row[f"{first.name} std"], row["seeds"]),
-            first.show(row["fresh"]),
-            percent(row["accuracy"]),
-            percent(row["sparsity"]),
-            percent(row["dead"]),
-            "-" if row["s/epoch"] is None else f"{row['s/epoch']:.2f}",
-            _plus_minus(test_show, row["test"], row["test std"], row["seeds"]),
-            Text(_short(row["state"], 40)),
-        )
+        row = {str(k): None if pd.isna(v) else v for k, v in record.items()}
+        table.add_row(*(Text(cell) for cell in _cells(first, row).values()))
     console = Console(width=180, file=None, force_terminal=False)
     with console.capture() as capture:
         console.print(table)
@@ -122,6 +93,27 @@ def text(study: StudyView, rows: int = 20) -> str:
             console.print(f"... and {len(data) - rows} more in trials.csv", highlight=False)
         console.print(spread_line(study), highlight=False, markup=False)
     return capture.get()
+
+
+def _cells(first: Objective, row: Mapping[str, Any]) -> dict[str, str]:
+    """The printed columns of a row, in order; of an empty row, their names."""
+    percent = OBJECTIVES["accuracy"].show
+    test = OBJECTIVES["loss" if row.get("accuracy") is None else "accuracy"].show
+    seeds, time = row.get("seeds", 0), row.get("s/epoch")
+    cells = {
+        "#": str(row.get("rank")),
+        "surrogate": _short(row.get("surrogate", "")),
+        "kind": row.get("kind", ""),
+        "seeds": str(seeds),
+        first.name: _plus_minus(first.show, row.get("score"), row.get("score std"), seeds),
+        "fresh": first.show(row.get("fresh")),
+    }
+    cells |= {n: percent(row.get(n)) for n in ("accuracy", "sparsity", "dead") if n != first.name}
+    return cells | {
+        "s/epoch": "-" if time is None else f"{time:.2f}",
+        "test": _plus_minus(test, row.get("test"), row.get("test std"), seeds),
+        "state": _short(row.get("state", ""), 40),
+    }
 
 
 def _short(text: str, width: int = WIDTH) -> str:

@@ -3,6 +3,7 @@
 Each view is a context manager that is called with one event (a dictionary) at a time.
 """
 
+import contextlib
 import json
 import sys
 from collections import deque
@@ -28,12 +29,18 @@ def live_view(objective: Objective, *, as_json: bool, out: IO[str] | None = None
     return rich_table(objective) if out.isatty() else plain_lines(objective, out)
 
 
+def _say(line: str, out: IO[str]) -> None:
+    """Prints a line; when whoever read it has gone (head, less), the study is worth more than the line."""
+    with contextlib.suppress(BrokenPipeError):
+        print(line, file=out, flush=True)
+
+
 @contextmanager
 def json_lines(out: IO[str]) -> Iterator[Emit]:
     """One JSON object per event."""
 
     def emit(event: dict[str, Any]) -> None:
-        print(json.dumps(event), file=out, flush=True)
+        _say(json.dumps(event), out)
 
     yield emit
 
@@ -46,7 +53,7 @@ def plain_lines(objective: Objective, out: IO[str]) -> Iterator[Emit]:
     def emit(event: dict[str, Any]) -> None:
         board.take(event)
         if line := _line(event, board):
-            print(line, file=out, flush=True)
+            _say(line, out)
 
     yield emit
 

@@ -27,6 +27,7 @@ from sugar_search.search.records import (
 from sugar_search.search.results import metrics_of, run_record, values_of
 from sugar_search.search.sampler import Proposer
 from sugar_search.search.store import Store
+from sugar_search.symbolic.surrogate import Surrogate
 from sugar_search.training.run import EpochRecord, RunSpec
 
 __all__ = ["Coordinator", "Emit"]
@@ -172,7 +173,7 @@ class Coordinator:
 
     def finalists(self) -> list[Candidate]:
         """ReLU, the paper's best other surrogate, and the best proposal, as far as each exists."""
-        return finalists(self.trials, self.plan.objectives[0])
+        return finalists(self.trials, self.plan.objectives[0], {b.canonical for b in self.plan.baselines})
 
     def folder(self, run: str) -> Path:
         """Where a run keeps its checkpoints and weights."""
@@ -209,15 +210,21 @@ class Coordinator:
         seeds = trial.undecided[:1] if trial.kind == PROPOSAL else trial.undecided
         self.queue.extend((trial, seed) for seed in seeds)
 
-    def _add(self, kind: str, surrogate: Any, seeds: Iterable[int], *choices: Any) -> TrialRecord:
+    def _add(self, kind: str, surrogate: Surrogate, seeds: Iterable[int], *choices: Any) -> TrialRecord:
         trial = self.store.add(kind, surrogate, tuple(seeds), *(choices or ({}, {})))
         self.trials.append(trial)
         self._enqueue(trial)
         return trial
 
-    def _missing(self, surrogate: Any, seeds: Iterable[int]) -> tuple[int, ...]:
-        """The seeds no trial of this surrogate has or plans: a (surrogate, seed) pair is trained once."""
-        held = {s for t in self.trials if t.surrogate == surrogate for s in t.seeds}
+    def _missing(self, surrogate: Surrogate, seeds: Iterable[int]) -> tuple[int, ...]:
+        """The seeds that no trial of this surrogate has ended or will run: a (surrogate, seed) pair is trained once.
+
+        A run that racing stopped does not count: it has no result, and a baseline or a finalist needs one.
+        """
+        held = set()
+        for trial in (t for t in self.trials if t.surrogate == surrogate):
+            held |= {s for s, run in trial.runs.items() if run.state != STOPPED}
+            held |= set() if trial.ended else set(trial.seeds)
         return tuple(seed for seed in seeds if seed not in held)
 
     def _add_baselines(self) -> None:
@@ -261,7 +268,7 @@ class Coordinator:
         self.confirming = True
         self.queue.clear()  # seeds of proposals that time no longer allows; they wait for the next sitting
         for candidate in self.finalists():
-            if seeds := self._missing(candidate.surrogate, fresh_seeds(self.plan.repeats, self.plan.confirm)):
+            if seeds := self._missing(candidate.surrogate, fresh_seeds(self.plan.confirm)):
                 self._add(CONFIRMATION, candidate.surrogate, seeds)
 
     def _begin(self, trial: TrialRecord, seed: int) -> Job:

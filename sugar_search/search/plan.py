@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sugar_search import catalog
+from sugar_search.data._dataset import load_dataset
 from sugar_search.errors import FileError, InputError
 from sugar_search.schema import load_schema
 from sugar_search.search.objective import Objective, parse_objectives
@@ -36,6 +37,9 @@ ENGINES = ("local", "ray")
 
 # Appendix B: "5 independent runs per configuration with seeds [1, 10, 20, 25, 42]".
 PAPER_SEEDS = (1, 10, 20, 25, 42)
+
+# Far beyond the seeds of any search (see `preflight.MAX_REPEATS`).
+FIRST_FRESH_SEED = 10_001
 
 DEFAULT_TRIALS = 50
 MAX_DEFAULT_WORKERS = 8
@@ -117,9 +121,9 @@ def run_seeds(repeats: int) -> tuple[int, ...]:
     return PAPER_SEEDS[:repeats] + tuple(range(PAPER_SEEDS[-1] + 1, PAPER_SEEDS[-1] + 1 + extra))
 
 
-def fresh_seeds(repeats: int, confirm: int) -> tuple[int, ...]:
-    """The `confirm` seeds that follow those of the search, so that a winner is judged on seeds it was not chosen by."""
-    return run_seeds(repeats + confirm)[repeats:]
+def fresh_seeds(confirm: int) -> tuple[int, ...]:
+    """The `confirm` seeds on which finalists are compared; no search ever uses them, whatever its repeats."""
+    return tuple(range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + confirm))
 
 
 def build_plan(
@@ -173,22 +177,24 @@ def build_plan(
         InputError: an option breaks a rule (see also `preflight`).
     """
     arch = catalog.resolve("archs", arch)
-    module = catalog.load_module("datasets", dataset.partition("/")[0])
-    dataset = "/".join([catalog.resolve("datasets", dataset.partition("/")[0]), *dataset.split("/")[1:]]).lower()
-    recipe_name = recipe or module.RECIPE
-    loaded = load_recipe(recipe_name, epochs=epochs)
+    dataset = load_dataset(dataset).name
+    if recipe is None:
+        recipe = catalog.load_module("datasets", dataset.partition("/")[0]).RECIPE
+    elif not recipe.endswith(".toml"):
+        recipe = catalog.resolve("recipes", recipe)
+    loaded = load_recipe(recipe, epochs=epochs)
     if gpus is None:
         gpus = 1.0 if _gpu_count() else 0.0
     plan = Plan(
-        name=study or "",
+        name="",
         folder=out,
-        url=storage or "",
+        url="",
         arch=arch,
         dataset=dataset,
         recipe=loaded,
-        recipe_name=Path(recipe_name).stem,
+        recipe_name=Path(recipe).stem,
         space=load_space(space),
-        objectives=parse_objectives(objective or loaded.selection.metric),
+        objectives=parse_objectives(loaded.selection.metric if objective is None else objective),
         seed=seed,
         threads=threads,
         sampler=sampler,
@@ -201,10 +207,10 @@ def build_plan(
         workers=_default_workers(threads, gpus) if workers is None else workers,
         gpus=gpus,
     )
-    name = study or _default_name(plan)
+    name = _default_name(plan) if study is None else study
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
         raise InputError("--study must be a plain name (letters, digits, . _ -)", name, "choose such a name")
-    return replace(plan, name=name, folder=out / name, url=storage or sqlite_url(out / name))
+    return replace(plan, name=name, folder=out / name, url=sqlite_url(out / name) if storage is None else storage)
 
 
 def _default_name(plan: Plan) -> str:

@@ -8,7 +8,9 @@ from sugar_search.errors import FileError, InputError, UnknownNameError
 from sugar_search.search.plan import ENGINES, Plan
 from sugar_search.search.sampler import SAMPLERS
 
-__all__ = ["preflight"]
+__all__ = ["MAX_REPEATS", "preflight"]
+
+MAX_REPEATS = 1000
 
 
 def preflight(plan: Plan) -> None:
@@ -22,18 +24,18 @@ def preflight(plan: Plan) -> None:
         raise InputError("--engine must be local or ray", plan.engine, "choose one")
     if plan.sampler not in SAMPLERS:
         raise UnknownNameError.of("--sampler", plan.sampler, SAMPLERS)
-    for name, value, least in (
-        ("--trials", plan.trials, 0),
-        ("--repeats", plan.repeats, 1),
-        ("--confirm", plan.confirm, 0),
-        ("--workers", plan.workers, 0 if plan.engine == "local" else 1),
-        ("--threads-per-trial", plan.threads, 1),
-        ("--gpus-per-trial", plan.gpus, 0),
-        ("--seed", plan.seed, 0),
+    for name, value, least, most in (
+        ("--trials", plan.trials, 0, 10**9),
+        ("--repeats", plan.repeats, 1, MAX_REPEATS),
+        ("--confirm", plan.confirm, 0, MAX_REPEATS),
+        ("--workers", plan.workers, 0 if plan.engine == "local" else 1, 1024),
+        ("--threads-per-trial", plan.threads, 1, 1024),
+        ("--gpus-per-trial", plan.gpus, 0, 1024),
+        ("--seed", plan.seed, 0, 2**63 - 1),
     ):
         # NaN compares false with everything, so the test is written to refuse it.
-        if value is not None and not value >= least:
-            raise InputError(f"{name} must be {least} or more", value, f"give {least} or a larger number")
+        if value is not None and not least <= value <= most:
+            raise InputError(f"{name} must be {least} to {most}", value, "give a number in that range")
     if not plan.baselines and plan.trials == 0:
         raise InputError("a study must have something to train", "--trials 0 without baselines", "drop --no-baselines")
     _check_gpus(plan)
@@ -76,9 +78,13 @@ def _check_network(plan: Plan) -> int:
 
 def _check_folder(folder: Path, parameters: int, workers: int) -> None:
     existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
+    try:
+        while not existing.exists():
+            existing = existing.parent
+        writable = existing.is_dir() and os.access(existing, os.W_OK)
+    except OSError as error:  # a name that is too long, a parent that may not be entered
+        raise FileError("the results folder must be writable", str(folder), str(error.strerror)) from error
+    if not writable:
         raise FileError("the results folder must be writable", str(folder), "choose another --out")
     # Weights, momentum and their copy while written, for each worker; weights of the finalists' runs.
     need = 4 * parameters * (6 * max(1, workers) + 24) + 50 * 2**20

@@ -44,10 +44,10 @@ def scores_at(epoch: int, trials: Iterable[TrialRecord], running: Iterable[Seque
 
 
 def goes_on(trial: TrialRecord, trials: Iterable[TrialRecord], objective: Objective) -> bool:
-    """True when a proposal's mean over its seeds so far is in the better half of the others' means over as many."""
-    done = len(trial.runs)
+    """True when a proposal's mean over its seeds so far is in the better half of the others' means over those."""
     others = candidates(t for t in trials if t.kind != CONFIRMATION and t.surrogate != trial.surrogate)
-    scores = [list(c.scores().values())[:done] for c in others]
-    peers = [mean for s in scores if len(s) == done and (mean := mean_std(s)[0]) is not None]
+    # The same seeds, so that neither the number of workers nor a lucky seed decides.
+    scores = [[c.scores()[s] for s in trial.runs if s in c.scores()] for c in others]
+    peers = [mean for s in scores if len(s) == len(trial.runs) and (mean := mean_std(s)[0]) is not None]
     own = mean_std(run.values[0] for run in trial.runs.values())[0]
     return own is None or in_better_half(own, peers, objective)

@@ -107,6 +107,8 @@ class Candidate:
         trials: numbers of its trials, in order.
         runs: complete runs by seed.
         fresh: seeds that belong to a confirmation.
+        short: True when it left the race before all of its planned seeds ran.
+        seen: True when any validation score of it was looked at.
         state: state of its first trial.
         reason: the first trial's reason.
     """
@@ -116,6 +118,8 @@ class Candidate:
     trials: tuple[int, ...]
     runs: Mapping[int, RunRecord]
     fresh: tuple[int, ...]
+    short: bool
+    seen: bool
     state: str
     reason: str | None
 
@@ -151,5 +155,7 @@ def candidates(trials: Iterable[TrialRecord]) -> list[Candidate]:
         first = group[0]
         kinds = tuple(dict.fromkeys(t.kind for t in group))
         numbers = tuple(t.number for t in group)
-        found.append(Candidate(first.surrogate, kinds, numbers, runs, fresh, first.state, first.reason))
+        short = any(t.ended and t.undecided for t in group)
+        seen = any(run.scores for t in group for run in t.runs.values())
+        found.append(Candidate(first.surrogate, kinds, numbers, runs, fresh, short, seen, first.state, first.reason))
     return found

@@ -1,10 +1,11 @@
 """One sitting of a study, from opening it to the verdict."""
 
-import shutil
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sugar_search.errors import FileError, InputError
@@ -13,7 +14,7 @@ from sugar_search.search.finals import judge
 from sugar_search.search.plan import Plan
 from sugar_search.search.records import candidates
 from sugar_search.search.sampler import Proposer
-from sugar_search.search.store import Store, hold
+from sugar_search.search.store import Store, hold, storage_errors
 from sugar_search.search.view import StudyView, view
 
 __all__ = ["Interrupted", "run_sitting"]
@@ -68,26 +69,51 @@ def run_sitting(plan: Plan, emit: Emit) -> StudyView:
         InputError: the study cannot be opened (see `Store`, `hold`), or Ray lacks the resources.
         Interrupted: SIGINT or SIGTERM; everything finished is saved and the study can be resumed.
     """
-    made = next((p for p in reversed([plan.folder, *plan.folder.parents]) if not p.exists()), None)
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    lock = hold(plan.folder)
+    made = _make(plan.folder)
     try:
-        try:
-            store = Store(plan.url, plan.name)
-            resumed = store.create(plan.identity, [o.direction for o in plan.objectives])
-        except InputError:
-            if made is not None:
-                shutil.rmtree(made, ignore_errors=True)
-            raise
-        with _signals() as check:
+        lock = hold(plan.folder)
+    except InputError:
+        _unmake(made)
+        raise
+    try:
+        with storage_errors(plan.url):
+            try:
+                store = Store(plan.url, plan.name)
+                home = str(plan.folder.resolve())
+                resumed = store.create(plan.identity, [o.direction for o in plan.objectives], home)
+            except Exception:
+                _unmake(made)
+                raise
+            with _signals() as check:
 
-            def checked(event: dict[str, Any]) -> None:
-                check()
-                emit(event)
+                def checked(event: dict[str, Any]) -> None:
+                    check()
+                    emit(event)
 
-            return _run(plan, store, resumed, checked)
+                return _run(plan, store, resumed, checked)
     finally:
         lock.release()
+
+
+def _make(folder: Path) -> list[Path]:
+    """Makes the results folder; returns the folders that were missing, the innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError("the results folder must be writable", str(folder), str(error.strerror)) from error
+    return missing
+
+
+def _unmake(made: list[Path]) -> None:
+    """Takes back what a sitting that never began has made: its own files, and folders that nobody else uses."""
+    if not made:
+        return
+    for name in ("study.lock", "study.holder", "study.db"):
+        (made[0] / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        for path in made:
+            path.rmdir()
 
 
 def _run(plan: Plan, store: Store, resumed: bool, emit: Emit) -> StudyView:
@@ -142,7 +168,7 @@ def _conclude(coordinator: Coordinator, emit: Emit) -> None:
                 continue
             store.set("test", test)
     coordinator.tidy()
-    tried = sum(c.score() is not None for c in candidates(coordinator.trials))
+    tried = sum(c.seen for c in candidates(coordinator.trials))
     verdict = judge(chosen, test, plan.objectives[0], tried)
     if verdict:
         store.set("verdict", verdict.to_dict())

@@ -6,28 +6,61 @@ The coordinator is the only writer. A run is written on its trial as an attribut
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from sugar_search.errors import FileError, StudyError
 from sugar_search.search.records import RunRecord, TrialRecord
 from sugar_search.symbolic.surrogate import Surrogate
 
-__all__ = ["Store", "differences", "hold", "sqlite_url"]
+__all__ = ["Store", "differences", "hold", "sqlite_url", "storage_errors", "without_password"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def sqlite_url(folder: Path) -> str:
-    """The default storage of a study's folder."""
-    return f"sqlite:///{folder.resolve() / 'study.db'}"
+    """The default storage of a study's folder.
+
+    Raises:
+        FileError: the path holds a character that means something else in a URL.
+    """
+    path = str(folder.resolve() / "study.db")
+    if odd := sorted(set(path) & set("?#%{}")):
+        raise FileError(f"the results folder's path must not hold {' '.join(odd)}", path, "choose another --out")
+    return f"sqlite:///{path}"
+
+
+def without_password(url: str) -> str:
+    """A storage URL fit to be shown and written."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except (SQLAlchemyError, ValueError):
+        return url.partition("://")[0] + "://..." if "://" in url else url
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turns what can happen to a storage (full disk, lost server, damaged file) into one clear error.
+
+    Raises:
+        FileError: the storage cannot be read or written.
+    """
+    try:
+        yield
+    except (OptunaError, SQLAlchemyError, json.JSONDecodeError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        rule = f"the study's storage must be readable and writable ({reason})"
+        raise FileError(rule, without_password(url), "free the disk or mend the file, then run again") from error
 
 
 def hold(folder: Path) -> FileLock:
@@ -35,15 +68,19 @@ def hold(folder: Path) -> FileLock:
 
     Raises:
         StudyError: another process holds it; the message names the process.
+        FileError: the folder cannot be written.
     """
     lock = FileLock(folder / "study.lock")
     holder = folder / "study.holder"
     try:
         lock.acquire(timeout=0)
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
     except Timeout:
         who = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
         raise StudyError("a study must have one coordinator", who, "wait until it ends, or stop it") from None
-    holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+    except OSError as error:
+        lock.release()
+        raise FileError("the results folder must be writable", str(error), "choose another --out") from error
     return lock
 
 
@@ -59,45 +96,69 @@ class Store:
     Args:
         url: an Optuna RDB storage URL.
         name: the study's name.
+
+    Raises:
+        FileError: the storage cannot be opened, or would be lost at the end.
     """
 
     def __init__(self, url: str, name: str) -> None:
         self.url, self.name = url, name
+        shown = without_password(url)
         try:
+            sqlite = make_url(url).get_backend_name() == "sqlite"
+            if sqlite and make_url(url).database in (None, "", ":memory:"):
+                raise ValueError("a study in memory would be lost at the end")
             # The timeout lets a reader (a report, a dashboard) overlap with a write.
-            connect = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+            connect = {"connect_args": {"timeout": 60}} if sqlite else {}
             self.storage = optuna.storages.RDBStorage(url, engine_kwargs=connect)
-        except (SQLAlchemyError, ImportError, ValueError, OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise FileError(
-                f"--storage must be a storage that can be opened ({reason})", url, "check the URL"
-            ) from error
+        except (SQLAlchemyError, OptunaError, ImportError, ValueError, OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0].replace(url, shown)
+            rule = f"--storage must be a storage that can be opened ({reason})"
+            raise FileError(rule, shown, "check the URL") from error
         self._ids: dict[int, int] = {}
 
-    def create(self, identity: Mapping[str, Any], directions: Sequence[str]) -> bool:
+    def create(self, identity: Mapping[str, Any], directions: Sequence[str], home: str) -> bool:
         """Opens the study, made when missing; True when it existed.
 
+        Args:
+            identity: what identifies the study.
+            directions: Optuna directions, one per objective.
+            home: the results folder, resolved. The folder's lock guards the study, so another folder may not have it.
+
         Raises:
-            StudyError: it exists with another identity; the difference is shown.
+            StudyError: it exists with another identity (the difference is shown), belongs to another folder, or was
+                made by another program.
         """
         existing = self.identity()
-        if existing is not None and (changed := differences(identity, existing)):
+        if existing and (changed := differences(identity, existing)):
             rule = f"a study keeps what identifies it ({changed})"
             raise StudyError(rule, self.name, "give another --study name, or the same options as before")
+        # A study in the folder's own storage moves with the folder.
+        own = self.url == f"sqlite:///{home}/study.db"
+        if existing and not own and self.get("home") != home:
+            raise StudyError(f"a study belongs to one results folder ({self.get('home')})", home, "give that --out")
         self.study = optuna.create_study(
             storage=self.storage, study_name=self.name, directions=list(directions), load_if_exists=True
         )
-        if existing is None:
-            self.study.set_user_attr("identity", dict(identity))
-        return existing is not None
+        if not existing:
+            # A study without an identity and without trials was left by a process that died just here.
+            if self.frozen():
+                raise StudyError("a study must be one of sugar-search's", self.name, "give another --study name")
+            self.set("home", home)
+            self.set("identity", dict(identity))
+        return bool(existing)
 
     def identity(self) -> dict[str, Any] | None:
-        """The stored identity, or None when the study does not exist."""
+        """The stored identity, empty before it is written; None when the study does not exist."""
         try:
             self.study = optuna.load_study(study_name=self.name, storage=self.storage)
         except KeyError:
             return None
         return dict(self.study.user_attrs.get("identity", {}))
+
+    def names(self) -> list[str]:
+        """The names of all studies in the storage."""
+        return list(optuna.get_all_study_names(self.storage))
 
     def get(self, key: str, default: Any = None) -> Any:
         """An attribute of the study."""
@@ -197,7 +258,7 @@ def _record(trial: FrozenTrial, study: str) -> TrialRecord:
             values=tuple(trial.values or ()),
             reason=attributes.get("reason"),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         rule = f"trial {trial.number} must hold what sugar-search writes"
         raise StudyError(
             rule, json.dumps(sorted(attributes))[:60], f"study {study} was made by another program"

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sugar_search.errors import FileError
+from sugar_search.errors import FileError, StudyError
 from sugar_search.search.objective import Objective, parse_objectives
 from sugar_search.search.records import Candidate, TrialRecord, candidates
-from sugar_search.search.store import Store, sqlite_url
+from sugar_search.search.store import Store, sqlite_url, storage_errors
 from sugar_search.symbolic.surrogate import Surrogate
 
 __all__ = ["StudyView", "read_study", "view"]
@@ -54,8 +54,14 @@ class StudyView:
 
 
 def view(store: Store, folder: Path) -> StudyView:
-    """The study in an open store."""
+    """The study in an open store.
+
+    Raises:
+        StudyError: the study was made by another program.
+    """
     identity = store.identity() or {}
+    if "objective" not in identity:
+        raise StudyError("a study must be one of sugar-search's", store.name, "choose another")
     return StudyView(
         name=store.name,
         folder=folder,
@@ -69,19 +75,36 @@ def view(store: Store, folder: Path) -> StudyView:
 
 
 def read_study(study: str, out: Path, url: str | None = None) -> StudyView:
-    """A study by path or by name under `out`, without holding it.
+    """A study by name under `out` or by path, without holding it.
+
+    Args:
+        study: a name under `out`, or a results folder.
+        out: the folder that holds results folders.
+        url: the storage, when it is not in the results folder.
 
     Raises:
         FileError: there is no such study, or its storage cannot be read.
+        StudyError: it was made by another program.
     """
-    folder = Path(study) if Path(study).is_dir() else out / study
-    if url is None:
-        if not (folder / "study.db").is_file():
-            raise FileError(
-                "STUDY must be a results folder or a name under --out", study, "see: sugar-search list studies"
-            )
-        url = sqlite_url(folder)
-    store = Store(url, folder.resolve().name)
-    if store.identity() is None:
-        raise FileError("the storage must hold the study", folder.name, "check the path and --storage")
-    return view(store, folder)
+    try:
+        folder = _find(study, out)
+        if url is None and not (folder / "study.db").is_file():
+            raise FileNotFoundError
+    except (OSError, ValueError) as error:  # a name that is too long, a folder that may not be entered, a null byte
+        rule = "STUDY must be a results folder or a name under --out"
+        raise FileError(rule, study, "see: sugar-search list studies") from error
+    with storage_errors(url or str(folder / "study.db")):
+        store = Store(url or sqlite_url(folder), folder.resolve().name)
+        # A folder that was renamed or copied still holds its one study.
+        if url is None and len(names := store.names()) == 1:
+            store.name = names[0]
+        if store.identity() is None:
+            raise FileError("the storage must hold the study", store.name, "check the path and --storage")
+        return view(store, folder)
+
+
+def _find(study: str, out: Path) -> Path:
+    """A plain name means the folder under `out`, unless only the path of that name is there."""
+    path, named = Path(study), out / study
+    plain = path.name == study and ((named / "study.db").is_file() or not path.is_dir())
+    return named if plain else path

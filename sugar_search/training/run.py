@@ -114,9 +114,8 @@ class RunSpec:
 
     @property
     def digest(self) -> str:
-        """Sha256 of all that decides the run's result: not its folder, nor which device of a kind it has."""
-        kind = self.device.partition(":")[0]
-        identity = {**self.to_dict(), "folder": None, "device": kind, "recipe": self.recipe.digest}
+        """Sha256 of all that a run is: not its folder, nor its device, for it may go on on another one."""
+        identity = {**self.to_dict(), "folder": None, "device": None, "recipe": self.recipe.digest}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,6 +1,7 @@
 """All that a training is between two epochs: made anew, put on disk, taken up again."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from sugar_search.data._dataset import Dataset
-from sugar_search.errors import FileError
 from sugar_search.training import checkpoint
 from sugar_search.training.network import build_network, build_optimizer, device_of, load_data
 from sugar_search.training.run import EpochRecord, RunSpec
 
 __all__ = ["FINISHED", "WEIGHTS", "Training", "finish", "finished", "own_random", "start", "store"]
+
+logger = logging.getLogger("sugar_search")
 
 WEIGHTS, FINISHED = "weights.safetensors", "finished.json"
 
@@ -48,7 +50,7 @@ def start(spec: RunSpec) -> Training:
 
     Raises:
         InputError: arch, dataset, surrogate or device do not exist, or do not fit together.
-        FileError: the checkpoint is another run's.
+        FileError: the folder cannot be read.
     """
     torch.set_num_threads(spec.threads)
     data = load_data(spec)
@@ -58,8 +60,8 @@ def start(spec: RunSpec) -> Training:
         optimizer = build_optimizer(spec.recipe, model)
         order = torch.Generator().manual_seed(spec.seed)
         training = Training(spec, data, model, optimizer, order, _generators(spec), [])
-    if saved := checkpoint.load_latest(Path(spec.folder)):
-        _same_run(spec, saved.state["run"])
+    saved = checkpoint.load_latest(Path(spec.folder))
+    if saved and _same_run(spec, saved.state["run"]):
         extra = checkpoint.unpack(saved, model, optimizer)
         order.set_state(extra.pop("order"))
         training.random = extra
@@ -87,19 +89,15 @@ def finish(training: Training) -> None:
 
 
 def finished(spec: RunSpec) -> list[EpochRecord]:
-    """The records of a complete run; empty when it is not complete.
-
-    Raises:
-        FileError: the folder holds another run.
-    """
+    """The records of a complete run; empty when it is not complete, or another run's."""
     folder = Path(spec.folder)
     try:
         record = json.loads((folder / FINISHED).read_bytes())
         history, digest = [EpochRecord.from_dict(each) for each in record["history"]], record["run"]
     except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: the epochs are trained again
         return []
-    _same_run(spec, digest)
-    return history if (folder / WEIGHTS).exists() else []
+    complete = _same_run(spec, digest) and (folder / WEIGHTS).exists()
+    return history if complete else []
 
 
 @contextmanager
@@ -117,9 +115,12 @@ def _record(training: Training) -> dict[str, object]:
     return {"run": training.spec.digest, "history": [each.to_dict() for each in training.history]}
 
 
-def _same_run(spec: RunSpec, digest: str) -> None:
-    if digest != spec.digest:
-        raise FileError("a run's folder must hold that run alone", spec.folder, "choose another folder or empty it")
+def _same_run(spec: RunSpec, digest: str) -> bool:
+    """Whether what a folder holds is of this run; else (an older version wrote it, say) the run is trained anew."""
+    same = digest == spec.digest
+    if not same:
+        logger.warning("%s holds another run: not used", spec.folder)
+    return same
 
 
 def _generators(spec: RunSpec) -> dict[str, Tensor]:

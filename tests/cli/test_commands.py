@@ -1,14 +1,16 @@
 """The command line as a user types it: exit codes, one-line errors, and what is printed."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from sugar_search import __version__
+from sugar_search import __version__, catalog
 
 RUN = [sys.executable, "-c", "from sugar_search.cli import main; main()"]
 
@@ -81,7 +83,7 @@ SEARCH = ["--arch", "mlp", "--dataset", "digits", "--epochs", "1"]
         (["--arch", "resnet19", "--dataset", "digits"], "did you mean resnet18"),
         (["--arch", "mlp", "--dataset", "cifar"], "dataset must be a known name"),
         (["--arch", "mlp"], "--dataset"),
-        ([*SEARCH, "--trials", "-1"], "--trials must be 0 or more, got -1"),
+        ([*SEARCH, "--trials", "-1"], "--trials must be 0 to 1000000000, got -1"),
         ([*SEARCH, "--trials", "many"], "got 'many'"),
         ([*SEARCH, "--time-budget", "soon"], "write it as 90s, 7m or 1h30m"),
         ([*SEARCH, "--storage", "nonsense://x"], "--storage must be a storage"),
@@ -102,7 +104,9 @@ SEARCH = ["--arch", "mlp", "--dataset", "digits", "--epochs", "1"]
         (["show", "9**9**9"], "exponent"),
         (["show", "(" * 5000], "characters"),
         (["show", "nostudy#3"], "STUDY"),
+        (["show", "nostudy#" + "9" * 5000], "column"),
         (["export", "nostudy"], "STUDY must be a results folder"),
+        (["export", "n" * 300], "STUDY must be a results folder"),
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_writes_nothing(tmp_path, words, said):
@@ -177,6 +181,58 @@ def test_export_and_show_read_a_study_by_name_and_by_path(study, tmp_path):
     shown = sugar("show", "small#1", "--out", out)
     assert "B-SiLU(α=1.67)" in shown.stdout
     assert "trials 0 to" in sugar("show", "small#999", "--out", out).stderr
+
+
+def test_the_leaderboard_has_a_heading_for_every_cell(study):
+    """Compared with the file of runs, so that a column under the wrong heading is seen."""
+    out, printed = study
+    lines = [line for line in printed.splitlines() if line.startswith(("┃", "│"))]
+    heads, *rows = [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in lines]
+    assert {len(row) for row in rows} == {len(heads)}
+    relu = dict(zip(heads, next(row for row in rows if row[1] == "ReLU")))
+    runs = pd.read_csv(out / "small" / "runs.csv")
+    runs = runs[runs.surrogate == "ReLU"]
+    assert int(relu["seeds"]) == len(runs) == 3
+    assert relu["loss"].split()[0] == f"{runs[runs.seed == 1].objective_loss.mean():.4g}"
+    assert relu["fresh"] == f"{runs[runs.seed != 1].objective_loss.mean():.4g}"
+    assert relu["accuracy"] == f"{100 * runs.validation_accuracy.mean():.2f}%"
+    assert relu["sparsity"] == f"{100 * runs.validation_sparsity.mean():.2f}%"
+    assert relu["test"] == f"{100 * runs.test_accuracy.mean():.2f}% ± {100 * runs.test_accuracy.std():.2f}%"
+    assert relu["state"] == "complete"
+
+
+@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_an_output_without_greek_letters_is_no_error(environment):
+    done = subprocess.run([*RUN, "show", "bsilu"], capture_output=True, env=os.environ | environment)
+    assert done.returncode == 0, done.stderr
+    assert b"B-SiLU(" in done.stdout
+
+
+def test_whoever_reads_the_output_may_leave(tmp_path):
+    words = [*SEARCH, "--space", "families", "--trials", "1", "--confirm", "0", "--workers", "0", "--study", "small"]
+    process = subprocess.Popen([*RUN, *words, "--out", tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=120)
+    assert b"Traceback" not in process.stderr.read()
+    assert (tmp_path / "small" / "best_surrogate.py").exists()
+
+
+def test_a_password_in_a_storage_url_is_never_written_or_shown(tmp_path):
+    done = sugar(*SEARCH, "--storage", "postgresql://someone:secret@127.0.0.1:1/x", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "secret" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_in_which_everything_fails_says_so(tmp_path):
+    path = tmp_path / "wild.toml"
+    text = catalog.find("recipes")["digits"].read_text()
+    path.write_text(re.sub(r"(?m)^lr = .*$", "lr = 1e30", text))
+    words = [*SEARCH, "--recipe", path, "--trials", "0", "--workers", "0", "--out", tmp_path / "results"]
+    done = sugar(*words)
+    assert done.returncode == 1
+    assert "every trial failed; the first: diverged in epoch 1" in done.stderr
 
 
 def test_list_studies(study):

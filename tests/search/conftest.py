@@ -29,13 +29,3 @@ def sit(plan):
         return run_sitting(chosen, events.append), events
 
     return run
-
-
-def results(study, kind=None):
-    """What training gave, by run id: everything but times."""
-    return {
-        run.run: (run.values, run.scores, dict(run.metrics), run.state)
-        for trial in study.trials
-        if kind in (None, trial.kind)
-        for run in trial.runs.values()
-    }

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import results
+from studies import results
 
 from sugar_search.search.engines.local import device_of
 from sugar_search.search.records import BASELINE

@@ -4,7 +4,7 @@ import pytest
 
 from sugar_search.errors import FileError, InputError, UnknownNameError
 from sugar_search.search.plan import PAPER_SEEDS, build_plan, fresh_seeds, load_baselines, parse_duration, run_seeds
-from sugar_search.search.preflight import preflight
+from sugar_search.search.preflight import MAX_REPEATS, preflight
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,9 @@ def test_bad_durations(text):
 def test_seeds_follow_the_papers_list_and_fresh_ones_never_overlap():
     assert run_seeds(5) == PAPER_SEEDS == (1, 10, 20, 25, 42)
     assert run_seeds(7) == (*PAPER_SEEDS, 43, 44)
-    for repeats in range(1, 9):
-        for confirm in range(5):
-            assert len(fresh_seeds(repeats, confirm)) == confirm
-            assert not set(run_seeds(repeats)) & set(fresh_seeds(repeats, confirm))
+    for confirm in range(5):
+        assert len(set(fresh_seeds(confirm))) == confirm
+        assert not set(run_seeds(MAX_REPEATS)) & set(fresh_seeds(confirm))
 
 
 def test_baselines_are_the_eleven_of_table_4():
@@ -41,7 +40,16 @@ def test_the_name_follows_the_identity(tmp_path):
         return build_plan(**({"arch": "mlp", "dataset": "digits", "epochs": 2, "out": tmp_path} | changes)).name
 
     # What does not identify a study leaves the name alone, so that a rerun with more trials resumes it.
-    assert name() == name(trials=7) == name(workers=1) == name(engine="ray") == name(repeats=3) == name(arch="MLP")
+    assert (
+        name()
+        == name(dataset="DIGITS/8")
+        == name(recipe="Digits")
+        == name(trials=7)
+        == name(workers=1)
+        == name(engine="ray")
+        == name(repeats=3)
+        == name(arch="MLP")
+    )
     changed = [name(seed=1), name(epochs=3), name(threads=2), name(space="families"), name(objective="accuracy")]
     changed += [name(arch="resnet18"), name(recipe="paper-b"), name(dataset="digits/32")]
     assert len({name(), *changed}) == len(changed) + 1
@@ -60,16 +68,23 @@ def test_the_name_follows_the_identity(tmp_path):
         ({"objective": "loss,loss"}, "each objective once"),
         ({"sampler": "tep"}, "did you mean tpe"),
         ({"engine": "cloud"}, "--engine must be local or ray"),
-        ({"trials": -1}, "--trials must be 0 or more"),
-        ({"repeats": 0}, "--repeats must be 1 or more"),
-        ({"confirm": -1}, "--confirm must be 0 or more"),
-        ({"workers": -1}, "--workers must be 0 or more"),
-        ({"workers": 0, "engine": "ray"}, "--workers must be 1 or more"),
-        ({"threads": 0}, "--threads-per-trial must be 1 or more"),
-        ({"gpus": -0.5}, "--gpus-per-trial must be 0 or more"),
-        ({"gpus": float("nan")}, "--gpus-per-trial must be 0 or more"),
+        ({"trials": -1}, "--trials must be 0 to"),
+        ({"trials": 10**30}, "--trials must be 0 to"),
+        ({"repeats": 10**30}, "--repeats must be 1 to 1000"),
+        ({"threads": 10**30}, "--threads-per-trial must be 1 to"),
+        ({"objective": ""}, "objective must be a known name"),
+        ({"recipe": ""}, "recipe must be a known name"),
+        ({"study": ""}, "--study must be a plain name"),
+        ({"dataset": "digits/33"}, "did you mean digits/32"),
+        ({"repeats": 0}, "--repeats must be 1 to 1000"),
+        ({"confirm": -1}, "--confirm must be 0 to"),
+        ({"workers": -1}, "--workers must be 0 to"),
+        ({"workers": 0, "engine": "ray"}, "--workers must be 1 to"),
+        ({"threads": 0}, "--threads-per-trial must be 1 to"),
+        ({"gpus": -0.5}, "--gpus-per-trial must be 0 to"),
+        ({"gpus": float("nan")}, "--gpus-per-trial must be 0 to"),
         ({"gpus": 512.0}, "must fit this machine's"),
-        ({"seed": -1}, "--seed must be 0 or more"),
+        ({"seed": -1}, "--seed must be 0 to"),
         ({"epochs": 0}, "epochs must be 1 or more"),
         ({"trials": 0, "baselines": False}, "something to train"),
         ({"study": "../x"}, "--study must be a plain name"),
@@ -86,11 +101,17 @@ def test_bad_options_are_refused_and_nothing_is_written(tmp_path, changes, words
     assert not list(tmp_path.iterdir())
 
 
-def test_the_results_folder_must_be_writable(tmp_path):
-    blocker = tmp_path / "file"
-    blocker.write_text("in the way")
+@pytest.mark.parametrize("out", ["file", "file/below", "n" * 300])
+def test_the_results_folder_must_be_writable(tmp_path, out):
+    (tmp_path / "file").write_text("in the way")
     with pytest.raises(FileError, match="results folder must be writable"):
-        preflight(build_plan(arch="mlp", dataset="digits", epochs=1, out=blocker, workers=1, gpus=0))
+        preflight(build_plan(arch="mlp", dataset="digits", epochs=1, out=tmp_path / out, workers=1, gpus=0))
+
+
+@pytest.mark.parametrize("out", ["what?", "50%", "{SCHEMA_VERSION}", "a#b"])
+def test_a_path_that_a_url_would_read_otherwise_is_refused(tmp_path, out):
+    with pytest.raises(FileError, match="path must not hold"):
+        build_plan(arch="mlp", dataset="digits", out=tmp_path / out)
 
 
 def test_unknown_names_are_their_own_error():

@@ -10,10 +10,13 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from conftest import results
+from sqlalchemy.exc import SQLAlchemyError
+from studies import results
 
 from sugar_search.errors import DivergedError, FileError, StudyError
+from sugar_search.search import sitting
 from sugar_search.search import store as stores
+from sugar_search.search.plan import fresh_seeds
 from sugar_search.search.records import BASELINE, CONFIRMATION, PROPOSAL
 from sugar_search.search.sitting import Interrupted, run_sitting
 from sugar_search.search.view import read_study
@@ -26,7 +29,7 @@ def test_baselines_first_then_proposals_then_the_verdict(sit):
     assert kinds == [BASELINE] * 11 + [PROPOSAL] * 3 + [CONFIRMATION] * len([k for k in kinds if k == CONFIRMATION])
     assert all(t.ended for t in study.trials)
     assert {t.state for t in study.trials if t.kind == BASELINE} == {"COMPLETE"}
-    assert all(t.seeds == (10, 20) for t in study.trials if t.kind == CONFIRMATION)
+    assert all(t.seeds == fresh_seeds(2) for t in study.trials if t.kind == CONFIRMATION)
     # The test set was read for the finalists' runs alone.
     finalists = {t.surrogate for t in study.trials if t.kind == CONFIRMATION}
     read = {t.surrogate for t in study.trials for r in t.runs.values() if r.run in study.test}
@@ -100,6 +103,27 @@ def test_more_repeats_add_only_the_missing_seeds(sit):
     study, events = sit(trials=0, repeats=2)
     assert [e["seed"] for e in events if e["event"] == "run"] == [10] * 11
     assert all(len(c.runs) == 2 for c in study.candidates)
+
+
+def test_repeats_may_grow_after_a_confirmation(sit):
+    first, _ = sit(trials=2, confirm=2)
+    study, _ = sit(trials=2, confirm=2, repeats=2)
+    assert results(first).items() <= results(study).items()
+    baselines = [c for c in study.candidates if BASELINE in c.kinds]
+    assert all(set(c.scores(fresh=False)) == {1, 10} for c in baselines)
+    assert all(set(c.fresh) in (set(), set(fresh_seeds(2))) for c in study.candidates)
+
+
+def test_baselines_may_come_after_proposals(sit, tmp_path):
+    path = tmp_path / "papers.toml"
+    path.write_text('description = "x"\nkind = "families"\n[families.gelu]\n[families.elu]\n[families.silu]\n')
+    alone, _ = sit(space=str(path), trials=3, baselines=False)
+    assert [t.kind for t in alone.trials] == [PROPOSAL] * 3
+    study, _ = sit(space=str(path), trials=3)
+    assert len(study.candidates) == 11
+    assert all(set(c.runs) == {1} for c in study.candidates)
+    # They are the paper's, whoever proposed them first.
+    assert len(study.verdict["comparisons"]) == 1
 
 
 def test_repeats_race_proposals_but_never_baselines(sit):
@@ -225,15 +249,66 @@ def test_a_second_coordinator_names_the_holder(plan):
     [
         ("sqlite:////nowhere/at/all/study.db", "unable to open database file"),
         ("nonsense", "--storage must be a storage"),
-        ("mysql+pymysql://localhost/x", "--storage must be a storage"),
+        ("", "--storage must be a storage"),
+        ("sqlite://", "would be lost at the end"),
+        ("mysql+pymysql://someone:secret@localhost/x", "--storage must be a storage"),
     ],
 )
-def test_a_storage_that_cannot_be_opened_leaves_nothing_behind(plan, url, words):
+def test_a_storage_that_cannot_be_opened_leaves_nothing_behind(plan, tmp_path, url, words):
     chosen = replace(plan(), url=url)
     with pytest.raises(FileError, match=words) as caught:
         run_sitting(chosen, lambda event: None)
     assert "\n" not in str(caught.value)
-    assert not chosen.folder.exists()
+    assert "secret" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sitting_that_never_began_leaves_the_others_alone(plan, tmp_path):
+    good, bad = plan(study="good"), replace(plan(study="bad"), url="nonsense")
+    made = sitting._make(bad.folder)  # both found no results folder
+    assert good.folder.parent in made
+    good.folder.mkdir()
+    (good.folder / "study.db").write_text("precious")
+    sitting._unmake(made)
+    assert [p.name for p in good.folder.parent.iterdir()] == ["good"]
+
+
+def test_a_storage_of_its_own_belongs_to_one_results_folder(plan, tmp_path):
+    url = f"sqlite:///{tmp_path}/shared.db"
+    run_sitting(replace(plan(trials=0), url=url), lambda event: None)
+    elsewhere = plan(trials=0, out=tmp_path / "elsewhere")
+    with pytest.raises(StudyError, match="belongs to one results folder"):
+        run_sitting(replace(elsewhere, url=url), lambda event: None)
+    assert not elsewhere.folder.exists()
+
+
+def test_a_study_that_was_killed_while_it_was_made_can_be_run(plan):
+    chosen = plan(trials=0)
+    chosen.folder.mkdir(parents=True)
+    optuna.create_study(storage=chosen.url, study_name=chosen.name)  # and died before the identity was written
+    assert run_sitting(chosen, lambda event: None).best is not None
+
+
+def test_a_study_follows_its_folder(sit, tmp_path):
+    study, _ = sit(trials=0)
+    moved = study.folder.rename(study.folder.with_name("moved"))
+    assert results(read_study("moved", moved.parent)) == results(study)
+    link = tmp_path / "link"
+    link.symlink_to(moved)
+    assert results(read_study(str(link), tmp_path)) == results(study)
+
+
+def test_a_storage_that_fails_later_is_one_clear_error(plan, monkeypatch):
+    chosen = plan(trials=0)
+
+    def full(self, *_):
+        raise SQLAlchemyError("database or disk is full")
+
+    monkeypatch.setattr(stores.Store, "add_run", full)
+    with pytest.raises(FileError, match=r"readable and writable.*disk is full"):
+        run_sitting(chosen, lambda event: None)
+    monkeypatch.undo()
+    assert len(results(run_sitting(chosen, lambda event: None))) == 11
 
 
 def test_a_corrupt_database_is_named(plan):
@@ -248,9 +323,11 @@ def test_a_corrupt_database_is_named(plan):
 def test_a_foreign_study_is_refused(plan):
     chosen = plan()
     chosen.folder.mkdir(parents=True)
-    optuna.create_study(storage=chosen.url, study_name=chosen.name)
-    with pytest.raises(StudyError):
+    optuna.create_study(storage=chosen.url, study_name=chosen.name).optimize(lambda trial: 0.0, n_trials=1)
+    with pytest.raises(StudyError, match="one of sugar-search's"):
         run_sitting(chosen, lambda event: None)
+    with pytest.raises(StudyError, match="one of sugar-search's"):
+        read_study(str(chosen.folder), chosen.folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,6 +1,7 @@
 """The command line: one file per command, no logic.
 
-Exit codes: 0 done, 1 every trial failed, 2 bad input (one line on standard error, nothing written), 130 Ctrl-C, 143 SIGTERM.
+Exit codes: 0 done, 1 every trial failed, 2 bad input (one line on standard error, nothing written), 130 Ctrl-C,
+143 SIGTERM.
 """
 
 import io

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -189,3 +190,27 @@ def test_ray_refuses_what_its_cluster_can_never_give(plan):
 
     with pytest.raises(InputError, match="must fit the Ray cluster"):
         run_sitting(plan(engine="ray", workers=1, gpus=4.0), lambda event: None)
+
+
+@pytest.mark.long
+def test_ray_uses_the_cluster_that_ray_address_names(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ray = Path(sys.executable).with_name("ray")
+    options = ["--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    cluster = subprocess.Popen([ray, "start", *options, "--disable-usage-stats"], **quiet)
+    try:
+        environment = os.environ | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+        for _ in range(10):  # until the cluster answers
+            done = subprocess.run(command(tmp_path, "ray", trials=1), env=environment, capture_output=True, text=True)
+            if done.returncode == 0:
+                break
+            time.sleep(2)
+        assert done.returncode == 0, done.stderr
+        assert cluster.poll() is None
+    finally:
+        cluster.terminate()
+        cluster.wait()
+    assert all(t.state in ("COMPLETE", "PRUNED") for t in read_study("small", tmp_path).trials)

@@ -199,10 +199,13 @@ def test_ray_uses_the_cluster_that_ray_address_names(tmp_path):
         port = free.getsockname()[1]
     ray = Path(sys.executable).with_name("ray")
     options = ["--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    cluster = subprocess.Popen([ray, "start", *options, "--disable-usage-stats"], **quiet)
+    # Ray asks for a token by default; a cluster on the loopback needs none.
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    options += ["--node-ip-address=127.0.0.1", "--disable-usage-stats"]
+    cluster = subprocess.Popen([ray, "start", *options], **quiet)
     try:
-        environment = os.environ | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+        environment["RAY_ADDRESS"] = f"127.0.0.1:{port}"
         for _ in range(10):  # until the cluster answers
             done = subprocess.run(command(tmp_path, "ray", trials=1), env=environment, capture_output=True, text=True)
             if done.returncode == 0:

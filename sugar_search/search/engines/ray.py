@@ -207,8 +207,11 @@ def _start(workers: int, threads: int, gpus: float) -> None:
     # Threads are part of a run's result, so they are the same in every engine.
     environment = {"env_vars": {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}}
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(runtime_env=environment, log_to_driver=False, logging_level="ERROR")
+    if address := os.environ.get("RAY_ADDRESS"):
+        try:
+            ray.init(runtime_env=environment, log_to_driver=False, logging_level="ERROR")
+        except ConnectionError as error:
+            raise InputError("RAY_ADDRESS must name a running Ray cluster", address, "start it, or unset it") from error
         return
     ray.init(
         address="local",

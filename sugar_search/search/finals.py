@@ -21,7 +21,8 @@ class Verdict:
         winner: title of the finalist with the best validation score on fresh seeds; it is what is exported.
         canonical: the winner's canonical form.
         unit: "test accuracy" or "test loss".
-        comparisons: of the best proposal (without one, of the paper's best) against the other finalists.
+        comparisons: each finalist against those before it: the best proposal against ReLU and the paper's best, and
+            the paper's best against ReLU.
         tried: surrogates of which a validation score was looked at.
         text: the verdict in words.
     """
@@ -77,11 +78,11 @@ def pick_winner(finalists: Sequence[Candidate], objective: Objective) -> Candida
 def judge(finalists: Sequence[Candidate], test: Tests, objective: Objective, tried: int) -> Verdict | None:
     """The verdict over the finalists; None when there is none.
 
-    What is compared is fixed before any fresh seed is looked at (the best proposal on the search's seeds, against ReLU
-    and the paper's best on the search's seeds), so the tests are not biased by the choice of the winner.
+    What is compared is fixed before any fresh seed is looked at (the finalists come from the search's seeds), so the
+    tests are not biased by the choice of the winner.
 
     Args:
-        finalists: as chosen on validation data.
+        finalists: ReLU, the paper's best and the best proposal, in this order, as far as each exists.
         test: test metrics by run id.
         objective: the study's first objective, which picks the winner.
         tried: surrogates of which a score was looked at.
@@ -92,7 +93,6 @@ def judge(finalists: Sequence[Candidate], test: Tests, objective: Objective, tri
     metric = "accuracy" if any(m.get("accuracy") is not None for m in test.values()) else "loss"
     # Seeds that chose a finalist flatter it; they are used only when there are no others.
     fresh = all(c.scores(fresh=True) for c in finalists)
-    subject = finalists[-1]
     comparisons = holm(
         [
             compare(
@@ -102,7 +102,8 @@ def judge(finalists: Sequence[Candidate], test: Tests, objective: Objective, tri
                 _by_seed(other, test, metric, fresh),
                 maximise=metric == "accuracy",
             )
-            for other in finalists[:-1]
+            for index, subject in reversed(list(enumerate(finalists)))
+            for other in finalists[:index]
         ]
     )
     text = " ".join([_headline(winner, objective, tried), *(_sentence(c, metric, fresh) for c in comparisons)])

@@ -138,3 +138,9 @@ def test_finalists_are_relu_the_papers_best_and_the_best_proposal():
     # A surrogate of the paper that was proposed before it became a baseline is the paper's.
     paper = {surrogate("mish").canonical}
     assert [c.surrogate.name for c in finalists(trials, OBJECTIVES["loss"], paper)] == ["relu", "mish", "celu"]
+
+
+def test_every_finalist_is_compared_with_those_before_it():
+    chosen = [candidate("relu", [0.5] * 4), candidate("elu", [0.4] * 4), candidate("mish", [0.3] * 4, kind="proposal")]
+    pairs = [(c.subject, c.against) for c in judge(chosen, {}, OBJECTIVES["loss"], tried=3).comparisons]
+    assert pairs == [("Mish", "ReLU"), ("Mish", "ELU(α=1)"), ("ELU(α=1)", "ReLU")]

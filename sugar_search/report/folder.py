@@ -1,6 +1,5 @@
 """The files of a results folder, written from the study: trials.csv, runs.csv, run.json, best_surrogate.py."""
 
-import contextlib
 import json
 import os
 import platform
@@ -14,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from sugar_search.activation.export import export
-from sugar_search.errors import FileError, InputError
+from sugar_search.errors import InputError
 from sugar_search.report.leaderboard import frame
 from sugar_search.search.records import RunRecord, TrialRecord
 from sugar_search.search.store import without_password
 from sugar_search.search.view import StudyView
+from sugar_search.training.checkpoint import write_atomically
 
 __all__ = ["export_best", "runs_frame", "trials_frame", "write_folder", "write_run_json"]
 
@@ -99,8 +99,8 @@ def export_best(study: StudyView, path: Path) -> Path:
 
 def write_folder(study: StudyView) -> None:
     """Writes trials.csv, runs.csv and, once a trial is complete, best_surrogate.py."""
-    _write(study.folder / "trials.csv", trials_frame(study).to_csv(index=False))
-    _write(study.folder / "runs.csv", runs_frame(study).to_csv(index=False))
+    write_atomically(study.folder / "trials.csv", trials_frame(study).to_csv(index=False).encode())
+    write_atomically(study.folder / "runs.csv", runs_frame(study).to_csv(index=False).encode())
     if study.best is not None:
         export_best(study, study.folder / "best_surrogate.py")
 
@@ -118,7 +118,7 @@ def write_run_json(folder: Path, arguments: Mapping[str, Any], identity: Mapping
         "machine": {"platform": platform.platform(), "processor": _processor(), "cores": os.cpu_count(), "gpus": gpus},
         "commit": _commit(),
     }
-    _write(folder / "run.json", json.dumps(content, indent=2) + "\n")
+    write_atomically(folder / "run.json", (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _plain(value: Any) -> Any:
@@ -152,16 +152,3 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip() or None
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old or the new one, never half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_text(text, encoding="utf-8", newline="")
-        draft.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        rule = f"the results folder must be writable ({error.strerror})"
-        raise FileError(rule, str(path), "mend it, then run again") from error

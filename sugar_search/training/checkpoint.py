@@ -172,7 +172,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> FileError:
-    return FileError("a run's folder must be writable", str(path), error.strerror or "check the disk")
+    return FileError("the results folder must be writable", str(path), error.strerror or "check the disk")
 
 
 def _owned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -6,17 +6,31 @@ private. Listing imports nothing, so that `--help` and `list` stay fast.
 
 import ast
 import importlib
+import os
 import re
+import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sugar_search.errors import FileError, UnknownNameError
+from sugar_search.errors import FileError, InputError, UnknownNameError
 
-__all__ = ["KINDS", "find", "load_module", "load_toml", "names", "normal", "resolve", "summary"]
+__all__ = [
+    "KINDS",
+    "find",
+    "is_reference",
+    "load_callable",
+    "load_module",
+    "load_toml",
+    "names",
+    "normal",
+    "resolve",
+    "summary",
+]
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -100,6 +114,40 @@ def load_module(kind: str, name: str) -> ModuleType:
     """The Python module of a part found by `resolve`."""
     dotted = f"sugar_search.{KINDS[kind].folder.replace('/', '.')}.{resolve(kind, name)}"
     return importlib.import_module(dotted)
+
+
+def is_reference(text: str) -> bool:
+    """Whether `text` is written as "package.module:callable"."""
+    return ":" in text
+
+
+def load_callable(text: str, what: str) -> Callable[..., Any]:
+    """What a user's "package.module:callable" names; modules of the working folder are found too.
+
+    Args:
+        text: the reference.
+        what: the word for it in messages ("arch", "dataset").
+
+    Raises:
+        InputError: the text is no reference, or its module cannot be imported, or holds no such callable.
+    """
+    module_name, _, attribute = text.partition(":")
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", text):
+        raise InputError(f"{what} must be a known name or package.module:callable", text, "write it as my_models:build")
+    # A console script does not look into the working folder; `python -m` does.
+    if (here := os.getcwd()) not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # the user's module may raise anything
+        said = (str(error).splitlines() or [""])[0]
+        rule = f"{what} {module_name}:{attribute} must be importable ({type(error).__name__}: {said})"
+        raise InputError(rule, text, f"check the name, the module, and that it lies in {here} or is installed") from error
+    if not callable(found):
+        raise InputError(f"{what} must name a callable", text, "name a function or a class")
+    return found
 
 
 def load_toml(path: Path) -> dict[str, Any]:

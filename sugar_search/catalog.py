@@ -6,7 +6,6 @@ private. Listing imports nothing, so that `--help` and `list` stay fast.
 
 import ast
 import importlib
-import os
 import re
 import sys
 import tomllib
@@ -135,7 +134,7 @@ def load_callable(text: str, what: str) -> Callable[..., Any]:
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", text):
         raise InputError(f"{what} must be a known name or package.module:callable", text, "write it as my_models:build")
     # A console script does not look into the working folder; `python -m` does.
-    if (here := os.getcwd()) not in sys.path and "" not in sys.path:
+    if (here := str(Path.cwd())) not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(module_name)
@@ -144,7 +143,7 @@ def load_callable(text: str, what: str) -> Callable[..., Any]:
     except Exception as error:  # the user's module may raise anything
         said = (str(error).splitlines() or [""])[0]
         rule = f"{what} {module_name}:{attribute} must be importable ({type(error).__name__}: {said})"
-        raise InputError(rule, text, f"check the name, the module, and that it lies in {here} or is installed") from error
+        raise InputError(rule, text, f"mend the module, or install it or put it into {here}") from error
     if not callable(found):
         raise InputError(f"{what} must name a callable", text, "name a function or a class")
     return found

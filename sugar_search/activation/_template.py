@@ -5,7 +5,7 @@ module; it is Python so that it is formatted, type-checked and tested like the r
 """
 
 import sys
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -67,10 +67,17 @@ def _apply(x: torch.Tensor) -> Any:
 
 
 class SugarReLU(torch.nn.Module):
-    """ReLU whose gradient is the surrogate derivative. It has no parameters."""
+    """ReLU whose gradient is the surrogate derivative. It has no parameters. With inplace, x holds the result after."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
 
     def forward(self, x: torch.Tensor) -> Any:
         """ReLU of x."""
+        return x.copy_(self._relu(x.clone())) if self.inplace else self._relu(x)
+
+    def _relu(self, x: torch.Tensor) -> Any:
         # Inside torch.func transforms and forward-mode levels torch.compile would differentiate plain ReLU instead.
         transformed = torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
         if torch.compiler.is_dynamo_compiling() and transformed:
@@ -78,23 +85,26 @@ class SugarReLU(torch.nn.Module):
         return _apply(x)
 
 
-def _is_relu(module: torch.nn.Module | None) -> bool:
+def _is_relu(module: torch.nn.Module | None) -> TypeGuard[torch.nn.ReLU]:
     """Whether module computes ReLU: a subclass with a forward of its own does not count."""
     return isinstance(module, torch.nn.ReLU) and type(module).forward is torch.nn.ReLU.forward
 
 
 def convert(model: torch.nn.Module) -> torch.nn.Module:
-    """Replaces every nn.ReLU of model, in place; a model that is itself a ReLU is returned replaced."""
+    """Replaces every nn.ReLU module of model, in place; a model that is itself a ReLU is returned replaced.
+
+    Functional calls (torch.relu, F.relu, x.relu_()) are not covered: sugar_search.convert does that.
+    """
     if _is_relu(model):
-        return SugarReLU().train(model.training)
+        return SugarReLU(model.inplace).train(model.training)
     new: dict[torch.nn.Module, torch.nn.Module] = {}
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child is not None and _is_relu(child):
                 # A module shared by several parents stays shared.
-                parent.register_module(name, new.setdefault(child, SugarReLU().train(child.training)))
+                parent.register_module(name, new.setdefault(child, SugarReLU(child.inplace).train(child.training)))
     if not new:
-        raise ValueError("the model holds no nn.ReLU module to replace")
+        raise ValueError("the model holds no nn.ReLU module; for functional calls (F.relu) use sugar_search.convert")
     return model
 
 

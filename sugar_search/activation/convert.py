@@ -1,11 +1,17 @@
-"""Swaps a model's ReLU modules for `SugarReLU`, and reports where they are."""
+"""Swaps a model's activations for ones with a surrogate gradient, and reports where they are."""
 
 import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
+from sugar_search.activation.intercept import Injected, Injection, conversion_of, converted_class, original_class
+from sugar_search.activation.kinds import KINDS, check_kinds
 from sugar_search.activation.module import Method, SugarReLU
+from sugar_search.activation.survey import Part, survey
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import Surrogate
 
@@ -19,41 +25,67 @@ class Site:
     """One activation in a model.
 
     Attributes:
-        names: its dotted names; more than one when the model shares the module, and ("",) for the model itself.
-        kind: the class found there, "ReLU" or "SugarReLU".
+        names: dotted names of the module: of the activation itself, or of the module whose code calls it. More than
+            one when the model shares it, and ("",) for the model itself.
+        kind: what is found there: "ReLU", "GELU", "SiLU", "LeakyReLU", "ReLU6", or "SugarReLU" after a conversion.
+        place: "" for a module; for a functional call the code that makes it, "Net.forward (net.py:12)", or the
+            attribute that holds the function, "TransformerEncoderLayer.activation".
     """
 
     names: tuple[str, ...]
     kind: str
+    place: str = ""
 
 
-def sites(model: nn.Module) -> tuple[Site, ...]:
-    """The ReLU and SugarReLU modules of `model`, in the order of their first names; shared ones count once."""
-    found: dict[nn.Module, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if _is_site(module):
-            found.setdefault(module, []).append(name)
-    return tuple(Site(tuple(names), "SugarReLU" if isinstance(m, SugarReLU) else "ReLU") for m, names in found.items())
+def sites(model: nn.Module, kinds: str | Iterable[str] = ("relu",)) -> tuple[Site, ...]:
+    """The activations of `model` that `convert` replaces or has replaced.
+
+    Functional calls are found in the code, without running it: a call that stands there once counts once for each
+    module with that code, however often it runs. Calls whose function is only known at run time are not seen.
+
+    Args:
+        model: any module.
+        kinds: which kinds: "relu", "gelu", "silu", "leakyrelu", "relu6". A `SugarReLU` counts as the kind it replaced.
+
+    Returns:
+        In the order of the model's modules; shared modules count once.
+
+    Raises:
+        InputError: an unknown kind.
+    """
+    wanted = check_kinds(kinds)
+    return tuple(
+        Site(part.names, "SugarReLU" if part.converted else KINDS[part.kind].title, part.place)
+        for part in survey(model)
+        if part.kind in wanted and not part.obstacle
+    )
 
 
 def convert(
     model: nn.Module,
     surrogate: str | Surrogate,
     *,
+    sites: str | Iterable[str] = ("relu",),
     region: str = "all",
     sugar: bool = True,
     method: Method = "exact",
     **parameters: float,
 ) -> nn.Module:
-    """Replaces every `nn.ReLU` and `SugarReLU` of `model`, in place.
+    """Gives the activations of `model` the gradient of a surrogate, in place: modules and functional calls.
 
-    In-place ReLUs are replaced too; the replacement writes a new tensor, so a model that reads the input again after an
-    in-place ReLU sees its negative values. A module shared by several parents stays shared. Parameters and buffers are
-    untouched, so checkpoints and optimizers stay valid. Hooks registered on a replaced module go with it.
+    A module such as `nn.ReLU` is replaced by a `SugarReLU`; one shared by several parents stays shared, and hooks
+    registered on it go with it. A module whose code calls `F.relu`, `torch.relu`, `x.relu_()` and the like gets a
+    subclass of its class, in which these calls are intercepted. In-place activations stay in place. Parameters and
+    buffers are untouched, so checkpoints and optimizers stay valid. A model may be converted again; each site keeps
+    the kind that it first had.
+
+    Activations of another kind than ReLU compute ReLU afterwards (or the surrogate's activation, without `sugar`);
+    a warning says so.
 
     Args:
-        model: any module; when it is itself a ReLU, the new module is returned.
+        model: any module; when it is itself an activation, the new module is returned.
         surrogate: a family, a derivative's formula or a `Surrogate`.
+        sites: the kinds of activation to replace: "relu", "gelu", "silu", "leakyrelu", "relu6".
         region: "all", or "negative" for a gradient of 1 where x > 0.
         sugar: False runs the surrogate's own activation forward too.
         method: "exact", or the paper's literal "indirect" and "direct" forms.
@@ -65,36 +97,132 @@ def convert(
     Raises:
         InputError: the surrogate or an option is invalid, or no site was found. The model is then unchanged.
     """
-    template = SugarReLU(surrogate, region=region, sugar=sugar, method=method, **parameters)
-    found = sites(model)
-    if not found:
-        raise InputError(
-            "a model to convert must hold nn.ReLU modules",
-            type(model).__name__,
-            "use nn.ReLU() in its __init__; functional calls (torch.relu, F.relu) are not seen yet",
+    wanted = check_kinds(sites)
+    values: dict[str, Any] = dict(parameters)
+    template = SugarReLU(surrogate, region=region, sugar=sugar, method=method, **values)
+    parts = survey(model)
+    blocked = [part for part in parts if part.kind in wanted and part.obstacle]
+    chosen = [part for part in parts if part.kind in wanted and not part.obstacle]
+    others = [part for part in parts if part.kind not in wanted and not part.obstacle]
+    if not chosen:
+        raise _nothing(model, wanted, blocked, others)
+    injections = {kind: Injection(kind, template.surrogate, sugar, method) for kind in wanted}
+    new = _new_modules(chosen, template)
+    classes = _new_classes(chosen, injections)
+    # From here on nothing can fail, so the model is converted as a whole or not at all.
+    for module, cls in classes.items():
+        module.__class__ = cls
+    for part in chosen:
+        for name in part.attributes:
+            _inject(part, name, injections[part.kind])
+    _replace_children(model, new)
+    _report(template, chosen, blocked, others)
+    return new.get(model) or model
+
+
+def _new_modules(parts: Sequence[Part], template: SugarReLU) -> dict[nn.Module, SugarReLU]:
+    """The replacement of each activation module."""
+    return {
+        part.module: template.like(kind=part.kind, inplace=getattr(part.module, "inplace", False)).train(
+            part.module.training
         )
-    converted = _replacement(model, template) if _is_site(model) else _replace_children(model, template)
-    log.info("converted %d ReLU site%s to %s", len(found), "" if len(found) == 1 else "s", template.surrogate.title)
-    return converted
+        for part in parts
+        if not part.place
+    }
 
 
-def _is_site(module: nn.Module) -> bool:
-    """Whether `module` computes ReLU: a subclass with a forward of its own does not count."""
-    return isinstance(module, SugarReLU) or (isinstance(module, nn.ReLU) and type(module).forward is nn.ReLU.forward)
+def _new_classes(parts: Sequence[Part], injections: dict[str, Injection]) -> dict[nn.Module, type[nn.Module]]:
+    """The class of each module whose methods hold calls; earlier conversions of other kinds are kept."""
+    methods: dict[nn.Module, dict[str, None]] = {}
+    kinds: dict[nn.Module, dict[str, Injection]] = {}
+    for part in parts:
+        if not part.methods:
+            continue
+        before = conversion_of(part.module)
+        if part.module not in methods:
+            methods[part.module] = dict.fromkeys(before.methods if before is not None else ())
+            kinds[part.module] = {i.kind: i for i in before.injections} if before is not None else {}
+        methods[part.module] |= dict.fromkeys(part.methods)
+        kinds[part.module][part.kind] = injections[part.kind]
+    return {
+        module: converted_class(original_class(module), tuple(names), tuple(kinds[module].values()))
+        for module, names in methods.items()
+    }
 
 
-def _replacement(old: nn.Module, template: SugarReLU) -> SugarReLU:
-    return template.like().train(old.training)
+def _inject(part: Part, name: str, injection: Injection) -> None:
+    """Puts the function kept in the attribute `name` behind a mode."""
+    attributes = vars(part.module)
+    old = attributes[name]
+    function, known = (old.function, old.injections) if isinstance(old, Injected) else (old, ())
+    merged = {i.kind: i for i in known} | {part.kind: injection}
+    # Past nn.Module.__setattr__, which a module may have overridden.
+    attributes[name] = Injected(function, tuple(merged.values()))
+    _leave_fast_path(part.module, part.kind, injection.sugar)
 
 
-def _replace_children(model: nn.Module, template: SugarReLU) -> nn.Module:
-    """Replaces the sites below `model`; each old module has one new module wherever it appears."""
-    new: dict[nn.Module, SugarReLU] = {}
+def _leave_fast_path(module: nn.Module, kind: str, sugar: bool) -> None:
+    """A transformer layer's fused inference path would go on computing the activation that was there."""
+    if isinstance(module, nn.TransformerEncoderLayer) and (kind != "relu" or not sugar):
+        module.activation_relu_or_gelu = 0
+
+
+def _replace_children(model: nn.Module, new: dict[nn.Module, SugarReLU]) -> None:
+    """Puts the new modules in place; each old module has one new module wherever it appears."""
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
-            if child is None or not _is_site(child):
-                continue
-            if child not in new:
-                new[child] = _replacement(child, template)
-            parent.register_module(name, new[child])
-    return model
+            if child is not None and child in new:
+                parent.register_module(name, new[child])
+                _leave_fast_path(parent, new[child].kind, new[child].sugar)
+
+
+def _count(parts: Sequence[Part], unit: str = "site") -> str:
+    """ "17 ReLU and 2 GELU sites"."""
+    counts = Counter(part.kind for part in parts)
+    total = sum(counts.values())
+    return f"{' and '.join(f'{n} {KINDS[kind].title}' for kind, n in counts.items())} {unit}{'' if total == 1 else 's'}"
+
+
+def _where(parts: Sequence[Part]) -> str:
+    """ "(15 modules, 2 functional calls)"; nothing when all are modules."""
+    modules = sum(not part.place for part in parts)
+    calls = len(parts) - modules
+    words = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((modules, "module"), (calls, "functional call")) if n]
+    return f" ({', '.join(words)})" if calls else ""
+
+
+def _report(template: SugarReLU, chosen: Sequence[Part], blocked: Sequence[Part], others: Sequence[Part]) -> None:
+    title = template.surrogate.title
+    log.info("converted %s%s to %s", _count(chosen), _where(chosen), title)
+    to = "ReLU" if template.sugar else f"the activation of {title}"
+    for kind, n in Counter(p.kind for p in chosen if p.kind != "relu" and not p.converted).items():
+        log.warning("forward changes from %s to %s at %d site%s", KINDS[kind].title, to, n, "" if n == 1 else "s")
+    if blocked:
+        log.warning("not converted: %s; they keep their own gradient", _obstacles(blocked))
+    left = [part for part in others if not part.converted]
+    if left:
+        log.info("left alone: %s; %s", _count(left), _remedy([*chosen, *left], "to convert them too"))
+
+
+def _obstacles(parts: Sequence[Part]) -> str:
+    return ", ".join(
+        f"{KINDS[p.kind].title} of {p.names[0] or type(p.module).__name__} ({p.obstacle})" for p in parts[:5]
+    ) + (f" and {len(parts) - 5} more" if len(parts) > 5 else "")
+
+
+def _remedy(parts: Sequence[Part], purpose: str) -> str:
+    kinds = [kind for kind in KINDS if any(part.kind == kind for part in parts)]
+    return f"give sites=({', '.join(map(repr, kinds))}{',' if len(kinds) == 1 else ''}) {purpose}"
+
+
+def _nothing(model: nn.Module, wanted: Sequence[str], blocked: Sequence[Part], others: Sequence[Part]) -> InputError:
+    """The error when no site of the kinds asked for can be converted."""
+    titles = " or ".join(KINDS[kind].title for kind in wanted)
+    rule = f"a model to convert must hold {titles} as modules or functional calls"
+    if blocked:
+        rule += f" that can be replaced (found {_obstacles(blocked)})"
+    name = type(model).__name__
+    if others:
+        return InputError(rule, f"{name} with {_count(others)}", _remedy(others, "for those"))
+    remedy = "write the activations as modules such as nn.ReLU()"
+    return InputError(rule, name, f"{remedy}; calls made by other code: with surrogate_gradients(...)")

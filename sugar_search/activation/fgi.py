@@ -38,7 +38,7 @@ def fgi_indirect(x: Tensor, surrogate: Surrogate) -> Tensor:
             'use the "exact" or "direct" method',
         )
     f = evaluate(surrogate.activation_tape, x)
-    return f - f.detach() + torch.relu(x).detach()
+    return f - f.detach() + torch.ops.aten.relu.default(x).detach()
 
 
 def fgi_direct(x: Tensor, surrogate: Surrogate) -> Tensor:
@@ -52,4 +52,4 @@ def fgi_direct(x: Tensor, surrogate: Surrogate) -> Tensor:
         A tensor like `x`: ReLU forward up to rounding, g backward.
     """
     m = x * compile_tape(surrogate.tape)(x.detach())
-    return m - m.detach() + torch.relu(x).detach()
+    return m - m.detach() + torch.ops.aten.relu.default(x).detach()

@@ -1,6 +1,8 @@
 """The default form: an `autograd.Function` whose forward is `torch.relu` itself and whose backward is the surrogate.
 
-The forward is bit for bit ReLU because it calls nothing else, and the backward costs one saved tensor. What composes:
+The forward is bit for bit ReLU because it calls nothing else, and the backward costs one saved tensor. It calls the
+operator, not `torch.relu`, which a surrounding `surrogate_gradients` would intercept again. In place, a copy of the
+input is saved and the input itself is overwritten, as `nn.ReLU(inplace=True)` does. What composes:
 `torch.compile(fullgraph=True)`, autocast, checkpointing, `torch.func.grad`, `vmap`, and `torch.compile` around those
 when graph breaks are allowed. What is refused with an error: second derivatives, forward-mode derivatives, and
 function transforms inside `fullgraph=True`.
@@ -8,7 +10,7 @@ function transforms inside `fullgraph=True`.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,9 +19,16 @@ from torch.autograd import forward_ad
 from sugar_search.activation.exact import compile_tape
 from sugar_search.symbolic.tape import Tape
 
-__all__ = ["activation_function", "relu_function"]
+__all__ = ["Surrogated", "activation_function", "relu_function"]
 
 Activation = Callable[[Tensor], Tensor]
+
+
+class Surrogated(Protocol):
+    """An activation with a surrogate gradient; `inplace` overwrites x and returns it."""
+
+    def __call__(self, x: Tensor, inplace: bool = False) -> Tensor:
+        """The activation at x; any shape, device and floating type."""
 
 
 def _once(derivative: Activation) -> type[torch.autograd.Function]:
@@ -48,16 +57,17 @@ def _once(derivative: Activation) -> type[torch.autograd.Function]:
     return Once
 
 
-def _function(value: Activation, derivative: Activation) -> Activation:
+def _function(value: Activation, write: Activation, derivative: Activation) -> Surrogated:
     """A callable with `value` forward and `grad * derivative(x)` backward, closed over by classes of its own.
 
     Args:
         value: the forward, elementwise.
+        write: the same, written into its input.
         derivative: the gradient, elementwise, in the type of its input.
     """
     once = _once(derivative)
 
-    class Surrogated(torch.autograd.Function):
+    class OutOfPlace(torch.autograd.Function):
         generate_vmap_rule = True
 
         @staticmethod
@@ -74,10 +84,32 @@ def _function(value: Activation, derivative: Activation) -> Activation:
             # Dynamo cannot trace a Function inside a backward; compiled graphs refuse second derivatives themselves.
             return grad * derivative(x) if torch.compiler.is_compiling() else once.apply(grad, x)
 
-    def apply(x: Tensor) -> Tensor:
-        return Surrogated.apply(x)
+    class InPlace(torch.autograd.Function):
+        @staticmethod
+        def forward(x: Tensor, before: Tensor) -> Tensor:
+            return write(x)
 
-    def guarded(x: Tensor) -> Tensor:
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+            ctx.mark_dirty(inputs[0])
+            ctx.save_for_backward(inputs[1])
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Any:
+            (before,) = ctx.saved_tensors
+            return once.apply(grad, before), None
+
+    def apply(x: Tensor) -> Tensor:
+        return OutOfPlace.apply(x)
+
+    def guarded(x: Tensor, inplace: bool = False) -> Tensor:
+        if inplace:
+            if torch.compiler.is_dynamo_compiling() or _transformed():
+                # Neither takes a Function that writes its input; the compiler removes these copies.
+                return x.copy_(guarded(x.clone()))
+            if not (x.requires_grad and torch.is_grad_enabled()):
+                return write(x)
+            return InPlace.apply(x, x.detach().clone())
         # Inside torch.func transforms and forward-mode levels Dynamo inlines the forward and would silently
         # differentiate plain ReLU. There the graph breaks (an error under fullgraph) and the eager form runs.
         # `disable` is called here because it imports Dynamo, which takes a second.
@@ -94,7 +126,7 @@ def _transformed() -> bool:
 
 
 @lru_cache(maxsize=1024)
-def relu_function(tape: Tape) -> Activation:
+def relu_function(tape: Tape) -> Surrogated:
     """ReLU forward, the derivative `tape` backward.
 
     Args:
@@ -103,15 +135,16 @@ def relu_function(tape: Tape) -> Activation:
     Returns:
         A function of a tensor of any shape, device and floating type; equal tapes share one.
     """
-    return _function(torch.relu, compile_tape(tape))
+    return _function(torch.ops.aten.relu.default, torch.ops.aten.relu_.default, compile_tape(tape))
 
 
 @lru_cache(maxsize=1024)
-def activation_function(activation: Tape, derivative: Tape) -> Activation:
+def activation_function(activation: Tape, derivative: Tape) -> Surrogated:
     """The surrogate's own activation forward and its derivative backward: the variant without injection.
 
     Args:
         activation: the activation f.
         derivative: its derivative g.
     """
-    return _function(compile_tape(activation), compile_tape(derivative))
+    value = compile_tape(activation)
+    return _function(value, lambda x: x.copy_(value(x)), compile_tape(derivative))

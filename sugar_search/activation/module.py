@@ -25,6 +25,8 @@ class SugarReLU(nn.Module):
         region: "all", or "negative" for a gradient of 1 where x > 0.
         sugar: False runs the surrogate's own activation forward too (no injection).
         method: "exact" (forward bit for bit ReLU), or the paper's literal "indirect" and "direct" forms.
+        inplace: overwrite the input, as `nn.ReLU(inplace=True)` does. It saves no memory: the gradient needs the input,
+            so a copy of it is kept.
         **parameters: of the family or the formula, such as `alpha=1.67`.
 
     Raises:
@@ -38,6 +40,7 @@ class SugarReLU(nn.Module):
         region: str = "all",
         sugar: bool = True,
         method: Method = "exact",
+        inplace: bool = False,
         **parameters: float,
     ) -> None:
         super().__init__()
@@ -45,6 +48,9 @@ class SugarReLU(nn.Module):
         self.surrogate = make_surrogate(surrogate, region=region, **values)
         self.sugar = sugar
         self.method = method
+        self.inplace = inplace
+        # The kind that `convert` replaced, a key of `activation.kinds.KINDS`.
+        self.kind = "relu"
         _check(self.surrogate, sugar, method)
         self._bind()
 
@@ -60,9 +66,14 @@ class SugarReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU of `x` (or the activation, when `sugar` is False); any shape, device and floating type."""
+        return self.call(x, self.inplace)
+
+    def call(self, x: Tensor, inplace: bool) -> Tensor:
+        """`forward`, in place or not."""
         if self._function is not None:
-            return self._function(x)
-        return fgi_indirect(x, self.surrogate) if self.method == "indirect" else fgi_direct(x, self.surrogate)
+            return self._function(x, inplace)
+        literal = fgi_indirect if self.method == "indirect" else fgi_direct
+        return x.copy_(literal(x.clone(), self.surrogate)) if inplace else literal(x, self.surrogate)
 
     def extra_repr(self) -> str:
         """The surrogate's title and whatever is not the default."""
@@ -71,11 +82,20 @@ class SugarReLU(nn.Module):
             parts.append("sugar=False")
         if self.method != "exact":
             parts.append(f"method={self.method!r}")
+        if self.inplace:
+            parts.append("inplace=True")
         return ", ".join(parts)
 
-    def like(self) -> Self:
-        """A new module with the same surrogate and options."""
-        return type(self)(self.surrogate, sugar=self.sugar, method=self.method)
+    def like(self, *, kind: str | None = None, inplace: bool | None = None) -> Self:
+        """A new module with the same surrogate and options, but for those given."""
+        new = type(self)(
+            self.surrogate,
+            sugar=self.sugar,
+            method=self.method,
+            inplace=self.inplace if inplace is None else inplace,
+        )
+        new.kind = kind or self.kind
+        return new
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled functions close over classes of their own and cannot be pickled; the other side rebuilds them.

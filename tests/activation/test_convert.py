@@ -76,7 +76,7 @@ def test_containers_with_awkward_names():
 def test_a_root_relu_is_returned_replaced(root):
     made = convert(root.eval(), "bsilu", alpha=1.2)
     assert isinstance(made, SugarReLU) and made is not root and not made.training
-    assert repr(made) == "SugarReLU(B-SiLU(α=1.2))"
+    assert repr(made) == f"SugarReLU(B-SiLU(α=1.2){', inplace=True' if getattr(root, 'inplace', False) else ''})"
     assert sites(root) == (Site(("",), type(root).__name__),)
 
 
@@ -102,8 +102,10 @@ def test_other_activations_are_left_alone():
 
 
 def test_no_site_is_an_error():
-    with pytest.raises(InputError, match=r"functional calls .* are not seen yet"):
+    with pytest.raises(InputError, match=r"must hold ReLU .* with 1 GELU site'; give sites=\('gelu',\) for those"):
         convert(nn.Sequential(nn.Linear(2, 2), nn.GELU()), "bsilu")
+    with pytest.raises(InputError, match=r"'Linear'; write the activations as modules .* surrogate_gradients"):
+        convert(nn.Linear(2, 2), "bsilu")
 
 
 def test_a_bad_surrogate_leaves_the_model_unchanged():

@@ -161,8 +161,26 @@ def test_convert_in_the_file(tmp_path):
     net = module.convert(nn.Sequential(shared, nn.Sequential(shared, nn.ReLU(inplace=True)), nn.ReLU6()))
     assert net[0] is net[1][0] and isinstance(net[1][1], module.SugarReLU) and isinstance(net[2], nn.ReLU6)
     assert isinstance(module.convert(nn.ReLU()), module.SugarReLU)
-    with pytest.raises(ValueError, match=r"nn\.ReLU"):
+    assert [net[0].inplace, net[1][1].inplace] == [False, True]
+    with pytest.raises(ValueError, match=r"nn\.ReLU .*F\.relu.* sugar_search\.convert"):
         module.convert(nn.Linear(2, 2))
+    assert "not covered" in module.convert.__doc__
+
+
+def test_in_place_in_the_file(tmp_path):
+    module = load(export(surrogate("bsilu"), tmp_path / "best.py"))
+    activation, x = module.SugarReLU(inplace=True), torch.tensor([-1.0, -0.5, 2.0])
+
+    def again(v):
+        h = v * 1
+        return activation(h) + h
+
+    torch.testing.assert_close(gradient(again, x), 2 * gradient(SugarReLU("bsilu"), x))
+    assert torch.equal(again(x), 2 * x.relu()) and torch.equal(activation(x), x)
+    torch._dynamo.reset()
+    compiled = torch.compile(again, fullgraph=True, backend="aot_eager")
+    x = torch.tensor([-1.0, -0.5, 2.0])
+    torch.testing.assert_close(gradient(compiled, x), 2 * gradient(SugarReLU("bsilu"), x))
 
 
 def test_the_exported_activation_composes(tmp_path):

@@ -1,0 +1,1 @@
+"""Stands here so that every folder of tests can import `makers`."""

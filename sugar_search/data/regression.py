@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sugar_search.data._about import Facts
 from sugar_search.data._dataset import Dataset, Split
 
 # Name -> input dimensions, function from inputs (samples, dimensions) to targets (samples, outputs).
@@ -24,16 +25,21 @@ TARGETS: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
 VARIANTS: tuple[str, ...] = tuple(TARGETS)
 RECIPE = "dying-relu"  # what a search uses when it is given none
 SIZES = (3000, 1000, 1000)  # train, validation, test samples
+FACTS = {
+    variant: Facts((inputs,), inputs, SIZES[0], SIZES[2], natural=False, download_bytes=0, validation=SIZES[1])
+    for variant, inputs in {"": 1, "f1": 1, "f2": 1, "f3": 1, "f4": 2, "f4-printed": 2}.items()
+}
 DATA_SEEDS = (0, 1, 2)  # one per split: all runs of a target share one dataset
 
 
-def load(variant: str | None = None, *, seed: int = 0, data_dir: Path | None = None) -> Dataset:
+def load(variant: str | None = None, *, seed: int = 0, data_dir: Path | None = None, offline: bool = True) -> Dataset:
     """Samples of one target function, inputs from U[-sqrt(3), sqrt(3)] in each dimension.
 
     Args:
         variant: a name of `VARIANTS`, "f1" by default.
         seed: ignored, the samples are fixed.
-        data_dir: ignored, nothing is downloaded.
+        data_dir: ignored, the samples are computed.
+        offline: ignored, nothing is downloaded.
     """
     variant = variant or "f1"
     dimensions, function = TARGETS[variant]

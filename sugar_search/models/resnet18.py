@@ -1,13 +1,16 @@
 """ResNet-18 for small images: 3x3 stem without max-pooling, 17 ReLU sites, 11.2 M parameters.
 
-Source: He et al. 2015 (arXiv 1512.03385) in the form for 32x32 images of kuangliu/pytorch-cifar.
+Source: He et al. 2015 (arXiv 1512.03385) in the form for 32x32 images of kuangliu/pytorch-cifar. The SUGAR paper does
+not say which stem it used; the option `stem` has both.
 """
 
 from torch import Tensor, nn
 
+from sugar_search.errors import InputError
 from sugar_search.models._model import check_image
 
 MIN_SIZE = 8  # pixels: three stride-2 stages leave 1x1
+STEMS = {"3x3": (3, 1), "7x7": (7, 2)}  # kernel in pixels, stride
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # width in channels, stride of the first block
 
 
@@ -35,14 +38,25 @@ class BasicBlock(nn.Module):
         return self.relu2(self.bn2(self.conv2(hidden)) + self.shortcut(x))
 
 
-def build(input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+def build(input_shape: tuple[int, ...], outputs: int, *, stem: str = "3x3") -> nn.Module:
     """ResNet-18 with `input_shape` = (channels, height, width) and logits of shape (batch, outputs).
 
+    Args:
+        input_shape: of one sample.
+        outputs: number of classes.
+        stem: "3x3" for small images, or "7x7" for the one of ImageNet: stride 2, then 3x3 max-pooling of stride 2.
+
     Raises:
-        InputError: the sample is not an image or is smaller than `MIN_SIZE`.
+        InputError: the sample is not an image or is smaller than `MIN_SIZE`, or there is no such stem.
     """
+    if stem not in STEMS:
+        raise InputError("option stem of arch resnet18 must be 3x3 or 7x7", stem, "3x3 is for small images")
     check_image("resnet18", input_shape, MIN_SIZE)
-    layers: list[nn.Module] = [nn.Conv2d(input_shape[0], 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
+    size, stride = STEMS[stem]
+    first = nn.Conv2d(input_shape[0], 64, size, stride, padding=size // 2, bias=False)
+    layers: list[nn.Module] = [first, nn.BatchNorm2d(64), nn.ReLU()]
+    if stride > 1:
+        layers.append(nn.MaxPool2d(3, stride=2, padding=1))
     inputs = 64
     for width, stride in STAGES:
         layers += [BasicBlock(inputs, width, stride), BasicBlock(width, width, 1)]

@@ -17,7 +17,7 @@ __all__ = ["ActivationCounter", "batch_loss", "evaluate", "relu_modules"]
 CHUNK = 256  # samples per evaluation step: bounds memory, changes no result beyond rounding
 
 
-def batch_loss(recipe: Recipe, outputs: Tensor, targets: Tensor, *, smooth: bool) -> Tensor:
+def batch_loss(recipe: Recipe, outputs: Tensor, targets: Tensor, *, smooth: bool, mixed: bool = False) -> Tensor:
     """The scalar loss of one batch, in float32.
 
     Args:
@@ -25,15 +25,16 @@ def batch_loss(recipe: Recipe, outputs: Tensor, targets: Tensor, *, smooth: bool
         outputs: logits or predictions, shape (batch, outputs).
         targets: int64 classes (batch,), or float32 (batch, outputs).
         smooth: whether labels are smoothed; metrics never do.
+        mixed: whether float targets are probabilities of classes, smoothed already, rather than values to regress.
     """
     outputs = outputs.float()
     if recipe.loss == "mse-sum":
         if not targets.is_floating_point():
             targets = F.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
         return F.mse_loss(outputs, targets, reduction="sum")
-    if targets.is_floating_point():
+    if targets.is_floating_point() and not mixed:
         return F.mse_loss(outputs, targets)
-    return F.cross_entropy(outputs, targets, label_smoothing=recipe.label_smoothing if smooth else 0.0)
+    return F.cross_entropy(outputs, targets, label_smoothing=recipe.label_smoothing if smooth and not mixed else 0.0)
 
 
 def relu_modules(model: nn.Module) -> Iterator[nn.Module]:
@@ -94,32 +95,38 @@ def evaluate(
     split: Split,
     recipe: Recipe,
     context: Callable[[], AbstractContextManager[object]] = nullcontext,
+    prepare: Callable[[Tensor], Tensor] | None = None,
 ) -> Metrics:
     """Metrics of `model` on `split`, in evaluation mode; the mode before is restored.
 
     A loss of "mse-sum" is per batch: the total over the number of batches of the recipe's size, as in training.
+    Sparsity and dead units are those of ReLU modules: calls of `torch.relu` within a network are not seen, and a
+    network without ReLU has 0 of both.
 
     Args:
-        model: on the split's device.
-        split: samples to evaluate.
+        model: on the split's device, or on the device that `prepare` moves to.
+        split: samples to evaluate, one or more.
         recipe: gives the loss and its unit.
         context: entered around each forward pass, for autocast.
+        prepare: brings inputs to the model's device and into the form it takes; None: they are in it.
     """
     was_training = model.training
     model.eval()
-    counter = ActivationCounter()
-    loss = torch.zeros((), dtype=torch.float64, device=split.inputs.device)
-    correct = torch.zeros((), dtype=torch.int64, device=split.inputs.device)
+    counter, losses, hits = ActivationCounter(), [], []
     classes = not split.targets.is_floating_point()
     with counter.watch(model):
-        for inputs, targets in zip(split.inputs.split(CHUNK), split.targets.split(CHUNK)):
+        for index in torch.arange(len(split), device=split.inputs.device).split(CHUNK):
+            inputs, targets = split.take(index)
+            inputs = inputs if prepare is None else prepare(inputs)
+            targets = targets.to(inputs.device, non_blocking=True)
             with context():
                 outputs = model(inputs)
             term = batch_loss(recipe, outputs, targets, smooth=False).double()
-            loss += term if recipe.loss == "mse-sum" else term * len(inputs)
+            losses.append(term if recipe.loss == "mse-sum" else term * len(inputs))
             if classes:
-                correct += (outputs.argmax(dim=1) == targets).sum()
+                hits.append((outputs.argmax(dim=1) == targets).sum())
     model.train(was_training)
     terms = math.ceil(len(split) / recipe.batch_size) if recipe.loss == "mse-sum" else len(split)
-    sparsity, dead = counter.shares()
-    return Metrics(loss.item() / terms, correct.item() / len(split) if classes else None, sparsity, dead)
+    loss = torch.stack(losses).sum().item() / terms
+    accuracy = torch.stack(hits).sum().item() / len(split) if classes else None
+    return Metrics(loss, accuracy, *counter.shares())

@@ -1,65 +1,103 @@
 """Puts a run's parts together: device, data, network with its surrogate, optimizer."""
 
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from sugar_search.data._dataset import Dataset, load_dataset
 from sugar_search.errors import InputError
-from sugar_search.models._model import build_model
-from sugar_search.training.recipe import Recipe, Sgd
+from sugar_search.models._model import build_model, find_arch
+from sugar_search.training.recipe import Recipe
+from sugar_search.training.recipe_parts import Sgd, Validation
 from sugar_search.training.run import RunSpec
 
-__all__ = ["autocast", "build_network", "build_optimizer", "device_of", "load_data"]
+__all__ = ["autocast", "build_network", "build_optimizer", "device_of", "load_data", "validated"]
+
+DEVICE_SHARE = 0.4  # of the free GPU memory that data may take; networks and activations need the rest
+# Swin's position tables have two dimensions, and its authors (and timm) leave them out of weight decay.
+UNDECAYED = ("relative_position_bias_table", "absolute_pos_embed")
 
 
 def device_of(spec: RunSpec) -> torch.device:
-    """The device of a run.
+    """The device of a run, with its number where there are several.
 
     Raises:
         InputError: torch does not know the device, or this machine lacks it.
     """
     try:
-        device = torch.device(spec.device)
-        torch.empty(0, device=device)
+        return torch.empty(0, device=spec.device).device
     except (RuntimeError, AssertionError) as error:  # a torch built without CUDA asserts
         raise InputError("device must exist on this machine", spec.device, "give cpu or cuda") from error
-    return device
 
 
 @cache
-def _on_device(dataset: str, device: torch.device) -> Dataset:
-    """Many runs of one worker share one copy."""
-    return load_dataset(dataset).to(device)
+def _on_device(dataset: str, data_dir: str | None, device: torch.device) -> Dataset:
+    """Many runs of one process share one copy: on the device where it fits, else on the CPU (perhaps memory-mapped)."""
+    data = load_dataset(dataset, data_dir=None if data_dir is None else Path(data_dir), offline=True)
+    if device.type == "cuda" and data.nbytes > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return data
+    return data.to(device)
 
 
 def load_data(spec: RunSpec) -> Dataset:
-    """The run's dataset on its device.
+    """The run's dataset with the validation split of its recipe; never downloads.
+
+    It lies on the run's device if it fits there and batches are made there. Images that are changed one by one stay on
+    the CPU.
 
     Raises:
         UnknownNameError: there is no such dataset.
-        InputError: the recipe selects by accuracy and the dataset has none.
+        FileError: its files are missing or damaged.
+        InputError: recipe and dataset do not fit together.
     """
-    data = _on_device(spec.dataset, device_of(spec))
-    if data.task == "regression" and spec.recipe.selection.metric == "accuracy":
+    recipe, device = spec.recipe, device_of(spec)
+    data = _on_device(spec.dataset, spec.data_dir, torch.device("cpu") if recipe.augment.by_image else device)
+    if data.task == "regression" and recipe.selection.metric == "accuracy":
         raise InputError("a regression recipe must select by loss", "accuracy", 'set selection.metric = "loss"')
+    return validated(data, recipe.validation, spec.seed)
+
+
+def validated(data: Dataset, table: Validation, seed: int) -> Dataset:
+    """The dataset with the validation split that a recipe's table asks for.
+
+    Args:
+        data: as loaded.
+        table: of the recipe.
+        seed: of the run.
+
+    Raises:
+        InputError: the table asks for the dataset's own split and it has none.
+    """
+    cuts = table.split == "share" or (table.split == "auto" and data.validation is None)
+    if cuts and table.share is not None:
+        return data.with_validation(table.share, seed if table.seed == "run" else table.seed)
+    if table.split == "test":
+        return replace(data, validation=data.test)
+    if data.validation is None:
+        rule = f"dataset {data.name} has no validation split of its own: the recipe must cut one out"
+        raise InputError(rule, 'split = "fixed"', 'set split = "share" and share = 0.1 in its [validation]')
     return data
 
 
 def build_network(spec: RunSpec, data: Dataset) -> nn.Module:
-    """The run's network on its device, initialised from torch's global generator, ReLU sites converted.
+    """The run's network on its device, initialised from torch's global generator, activation sites converted.
 
     Raises:
         UnknownNameError: there is no such architecture.
-        InputError: architecture, dataset and surrogate do not fit together.
+        InputError: architecture, its options, dataset and surrogate do not fit together.
     """
-    model = build_model(spec.arch, data.input_shape, data.outputs)
+    arch = find_arch(spec.arch)
+    options = spec.recipe.arch.get(arch.name.partition("/")[0], {})
+    model = build_model(arch.name, spec.recipe.augment.seen(data.input_shape), data.outputs, **options)
     if spec.surrogate is not None:
         from sugar_search.activation.convert import convert
         from sugar_search.symbolic.surrogate import Surrogate
 
-        model = convert(model, Surrogate.from_dict(spec.surrogate), sugar=spec.sugar)
+        sites = arch.sites if spec.sites is None else spec.sites
+        model = convert(model, Surrogate.from_dict(spec.surrogate), sites=sites, sugar=spec.sugar)
     device = device_of(spec)
     if device.type == "cuda" and len(data.input_shape) == 3:
         return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -67,13 +105,27 @@ def build_network(spec: RunSpec, data: Dataset) -> nn.Module:
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer over all parameters; fused, as a loop over tensors costs a third of a small epoch."""
+    """The recipe's optimizer over all parameters; fused, as a loop over tensors costs a third of a small epoch.
+
+    With `decay_one_dimensional = false` there are two groups: those that decay, and biases, other tensors of one
+    dimension and position tables, which do not.
+    """
     settings = recipe.optimizer
-    options = settings.model_dump(exclude={"name"})
+    options = settings.model_dump(exclude={"name", "lr_reference_batch", "decay_one_dimensional"})
+    groups: list[dict[str, object]] = [{"params": list(model.parameters())}]
+    if not settings.decay_one_dimensional:
+        decayed: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, parameter in model.named_parameters():
+            decayed[_decays(name, parameter)].append(parameter)
+        groups = [{"params": decayed[True]}, {"params": decayed[False], "weight_decay": 0.0}]
     if isinstance(settings, Sgd):
-        return torch.optim.SGD(model.parameters(), **options, fused=True)
+        return torch.optim.SGD(groups, **options, fused=True)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-    return kind(model.parameters(), **options, fused=True)
+    return kind(groups, **options, fused=True)
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.dim() > 1 and not name.endswith(".bias") and not any(each in name for each in UNDECAYED)
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:

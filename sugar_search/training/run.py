@@ -49,6 +49,8 @@ class EpochRecord:
         lr: learning rate of the epoch's last step.
         seconds: wall time of training and validation together.
         images_per_second: training samples over training time alone.
+        peak_memory: bytes; on CUDA the most that torch held during the epoch, on a CPU the most that this process has
+            held so far. None where it was not measured.
     """
 
     epoch: int
@@ -57,6 +59,7 @@ class EpochRecord:
     lr: float
     seconds: float
     images_per_second: float
+    peak_memory: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as JSON-able values."""
@@ -73,18 +76,22 @@ class RunSpec:
     """One training, as a value that crosses process borders as JSON.
 
     Attributes:
-        arch: name of an architecture.
-        dataset: name of a dataset, with "/variant" where there are any.
+        arch: name of an architecture, with "/variant" where there are any, or "package.module:callable".
+        dataset: name of a dataset, alike.
         recipe: how to train.
         seed: of the initial weights and of the order of the samples, 0 to 2**63 - 1.
-        surrogate: `Surrogate.to_dict()`, or None for plain ReLU.
+        surrogate: `Surrogate.to_dict()`, or None for the network as it is built.
         device: a torch device: "cpu", "cuda", "cuda:1".
         threads: CPU threads of torch; part of a run's identity, for it changes the order of sums.
         folder: where checkpoints and weights live.
         sugar: True: ReLU forward and surrogate backward; False: the surrogate's own activation both ways.
+        data_dir: where downloaded data lies, None for the default place; no part of a run's identity.
+        loaders: worker processes that prepare images where a recipe needs them, 0 for none; they change no result.
+        compile: whether the network's forward pass goes through `torch.compile`; it changes the rounding.
+        sites: kinds of activation that the surrogate replaces, None for the architecture's own.
 
     Raises:
-        InputError: seed or threads out of range.
+        InputError: seed, threads or loaders out of range.
     """
 
     arch: str
@@ -96,26 +103,39 @@ class RunSpec:
     threads: int = 1
     folder: str = "."
     sugar: bool = True
+    data_dir: str | None = None
+    loaders: int = 0
+    compile: bool = False
+    sites: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise InputError("seed must be 0 to 2**63 - 1", self.seed, "give a whole number such as 1")
         if self.threads < 1:
             raise InputError("threads per trial must be 1 or more", self.threads, "give a whole number such as 1")
+        if self.loaders < 0:
+            raise InputError("loaders must be 0 or more", self.loaders, "give a whole number such as 2")
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as JSON-able values."""
-        return {**self.__dict__, "recipe": self.recipe.model_dump(mode="json")}
+        sites = None if self.sites is None else list(self.sites)
+        return {**self.__dict__, "recipe": self.recipe.model_dump(mode="json"), "sites": sites}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "RunSpec":
         """The inverse of `to_dict`."""
-        return cls(**{**data, "recipe": Recipe.model_validate(data["recipe"])})
+        sites = None if data.get("sites") is None else tuple(data["sites"])
+        return cls(**{**data, "recipe": Recipe.model_validate(data["recipe"]), "sites": sites})
 
     @property
     def digest(self) -> str:
         """Sha256 of all that a run is: not its folder, nor its device, for it may go on on another one."""
         identity = {**self.to_dict(), "folder": None, "device": None, "recipe": self.recipe.digest}
+        for key in ("data_dir", "loaders"):  # where the data lies and who prepares it
+            del identity[key]
+        for key in ("compile", "sites"):  # absent when not set: runs of before they existed keep their digest
+            if not identity[key]:
+                del identity[key]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,34 +2,58 @@
 
 import math
 
-from sugar_search.training.recipe import Constant, Cosine, MultiStep, OneCycle
+from sugar_search.training.recipe import Recipe
+from sugar_search.training.recipe_parts import Constant, Cosine, MultiStep, OneCycle
 
-__all__ = ["lr_ratio"]
+__all__ = ["learning_rate"]
 
 
-def lr_ratio(schedule: Constant | MultiStep | Cosine | OneCycle, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """Learning rate over peak learning rate.
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """Learning rate of one step.
+
+    Cosine rates equal those of timm's CosineLRScheduler with `cycle_limit=1`, at steps or at epochs.
 
     Args:
-        schedule: of the recipe.
+        recipe: whose optimizer and schedule apply.
         step: steps finished since the start of training, 0 for the first.
         steps_per_epoch: steps in one epoch.
-        epochs: epochs of the whole training.
     """
-    match schedule:
+    reference = recipe.optimizer.lr_reference_batch
+    scale = 1.0 if reference is None else recipe.step_size / reference
+    peak = recipe.optimizer.lr
+    match recipe.schedule:
         case Constant():
-            return 1.0
-        case MultiStep():
+            rate = peak
+        case MultiStep() as schedule:
             finished = step // steps_per_epoch
-            return schedule.gamma ** sum(milestone <= finished for milestone in schedule.milestones)
-        case Cosine() | OneCycle():
-            last = max(steps_per_epoch * epochs - 1, 1)
-            peak = schedule.warmup_share * last
-            if step < peak:
-                rise = step / peak
-                rise = rise if isinstance(schedule, Cosine) else _half_cosine(rise)
-                return schedule.start_ratio + (1 - schedule.start_ratio) * rise
-            return 1 - (1 - schedule.final_ratio) * _half_cosine((step - peak) / max(last - peak, 1e-9))
+            rate = peak * schedule.gamma ** sum(milestone <= finished for milestone in schedule.milestones)
+            warmup = int(schedule.warmup_epochs * steps_per_epoch)
+            if step < warmup:
+                rate = schedule.warmup_lr + step * (peak - schedule.warmup_lr) / warmup
+        case Cosine() as schedule:
+            unit = steps_per_epoch if schedule.every == "step" else 1
+            rate = _cosine(schedule, peak, step * unit // steps_per_epoch, unit, recipe.epochs)
+        case OneCycle() as schedule:
+            rate = peak * _one_cycle(schedule, step, max(steps_per_epoch * recipe.epochs - 1, 1))
+    return scale * rate
+
+
+def _cosine(schedule: Cosine, peak: float, at: int, unit: int, epochs: int) -> float:
+    """Rate after `at` steps or epochs, of which `unit` make an epoch."""
+    warmup, length = int(schedule.warmup_epochs * unit), epochs * unit
+    if at < warmup:
+        return schedule.warmup_lr + at * (peak - schedule.warmup_lr) / warmup
+    if schedule.warmup_prefix:
+        at, length = at - warmup, length - warmup
+    return schedule.final_lr + (peak - schedule.final_lr) * (1 - _half_cosine(at / length))
+
+
+def _one_cycle(schedule: OneCycle, step: int, last: int) -> float:
+    """Rate over peak rate."""
+    peak = schedule.warmup_share * last
+    if step < peak:
+        return schedule.start_ratio + (1 - schedule.start_ratio) * _half_cosine(step / peak)
+    return 1 - (1 - schedule.final_ratio) * _half_cosine((step - peak) / max(last - peak, 1e-9))
 
 
 def _half_cosine(share: float) -> float:

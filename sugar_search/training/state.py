@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from sugar_search.data._dataset import Dataset
 from sugar_search.training import checkpoint
+from sugar_search.training.average import average_of
+from sugar_search.training.feed import Feed, build_feed
 from sugar_search.training.network import build_network, build_optimizer, device_of, load_data
 from sugar_search.training.run import EpochRecord, RunSpec
 
@@ -20,6 +22,7 @@ __all__ = ["FINISHED", "WEIGHTS", "Training", "finish", "finished", "own_random"
 logger = logging.getLogger("sugar_search")
 
 WEIGHTS, FINISHED = "weights.safetensors", "finished.json"
+AVERAGE = "average/"  # begins the names of averaged weights in a checkpoint
 
 
 @dataclass(eq=False)
@@ -28,21 +31,31 @@ class Training:
 
     Attributes:
         spec: what is trained.
-        data: on the run's device.
+        data: with the recipe's validation split.
+        feed: makes the batches.
         model: on the run's device.
+        average: of its weights, None where the recipe has no [ema].
         optimizer: over all its parameters.
-        order: draws the order of the samples; its own, so that it does not depend on what the network draws.
+        order: draws order, windows and flips of the samples; its own, so that it does not depend on what the network
+            draws.
         random: states of torch's global generators, for networks that draw numbers.
         history: the finished epochs.
     """
 
     spec: RunSpec
     data: Dataset
+    feed: Feed
     model: nn.Module
+    average: nn.Module | None
     optimizer: torch.optim.Optimizer
     order: torch.Generator
     random: dict[str, Tensor]
     history: list[EpochRecord]
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is evaluated and saved."""
+        return self.model if self.average is None else self.average
 
 
 def start(spec: RunSpec) -> Training:
@@ -53,17 +66,22 @@ def start(spec: RunSpec) -> Training:
         FileError: the folder cannot be read.
     """
     torch.set_num_threads(spec.threads)
-    data = load_data(spec)
+    data, device = load_data(spec), device_of(spec)
+    feed = build_feed(spec, data, device)
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)
         model = build_network(spec, data)
         optimizer = build_optimizer(spec.recipe, model)
+        average = average_of(model) if spec.recipe.ema else None
         order = torch.Generator().manual_seed(spec.seed)
-        training = Training(spec, data, model, optimizer, order, _generators(spec), [])
+        training = Training(spec, data, feed, model, average, optimizer, order, _generators(spec), [])
     saved = checkpoint.load_latest(Path(spec.folder))
     if saved and _same_run(spec, saved.state["run"]):
         extra = checkpoint.unpack(saved, model, optimizer)
         order.set_state(extra.pop("order"))
+        averaged = {name.removeprefix(AVERAGE): extra.pop(name) for name in list(extra) if name.startswith(AVERAGE)}
+        if average is not None:
+            average.load_state_dict(averaged)
         training.random = extra
         training.history = [EpochRecord.from_dict(each) for each in saved.state["history"]]
     return training
@@ -76,6 +94,8 @@ def store(training: Training) -> None:
         FileError: the folder cannot be written.
     """
     extra = {"order": training.order.get_state(), **training.random}
+    if training.average is not None:
+        extra |= {AVERAGE + name: tensor for name, tensor in training.average.state_dict().items()}
     tensors, scalars = checkpoint.pack(training.model, training.optimizer, **extra)
     saved = checkpoint.Checkpoint(len(training.history), tensors, {**scalars, **_record(training)})
     checkpoint.save(Path(training.spec.folder), saved)

@@ -98,7 +98,7 @@ def test_arch_texts_are_canonical():
     assert find_arch("conv2next/base").name == find_arch("conv2next").name == "conv2next"
     assert find_arch("Swin-T").name == "swin_t"
     assert find_arch("conv2next/tiny").recipe == "paper-g" and find_arch("swin_t").recipe == "paper-f"
-    assert find_arch("resnet18").recipe is None and find_arch("resnet18").options == ()
+    assert find_arch("resnet18").recipe is None and find_arch("mlp").options == ()
     assert find_arch("vgg16").options == ("batch_norm",) and find_arch("conv2next/tiny").options == ("drop_path",)
 
 
@@ -174,3 +174,13 @@ def test_narrow_mlp_is_ten_layers_of_two_units_with_he_normal_weights_and_zero_b
         expected, error = math.sqrt(2 / fan_in), 1 / math.sqrt(2 * len(weights))  # relative standard error of a std
         assert abs(weights.std() / expected - 1) < 5 * error
         assert abs(weights.mean()) < 5 * expected / math.sqrt(len(weights))
+
+
+def test_resnet18_with_the_stem_of_imagenet_sees_a_sixteenth_of_the_pixels():
+    small, large = (build_model("resnet18", (3, 32, 32), 10, stem=stem) for stem in ("3x3", "7x7"))
+    assert parameters(large) - parameters(small) == 3 * 64 * (7 * 7 - 3 * 3)
+    x = torch.randn(2, 3, 32, 32)
+    assert small[:3](x).shape == (2, 64, 32, 32) and large[:4](x).shape == (2, 64, 8, 8)
+    assert large(x).shape == (2, 10)
+    with pytest.raises(InputError, match="3x3 or 7x7"):
+        build_model("resnet18", (3, 32, 32), 10, stem="5x5")

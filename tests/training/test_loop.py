@@ -14,7 +14,7 @@ from torch import nn
 from sugar_search.data._dataset import Split, load_dataset
 from sugar_search.errors import DivergedError, FileError, InputError, UnknownNameError
 from sugar_search.symbolic.surrogate import surrogate
-from sugar_search.training import loop, network
+from sugar_search.training import epoch, loop, network
 from sugar_search.training.loop import evaluate_test, train
 from sugar_search.training.recipe import load_recipe
 from sugar_search.training.run import EpochRecord, Metrics, RunSpec, selected
@@ -22,8 +22,8 @@ from sugar_search.training.state import WEIGHTS
 
 
 def curve(records):
-    """What a record says, less its times."""
-    return [dataclasses.replace(record, seconds=0.0, images_per_second=0.0) for record in records]
+    """What a record says, less its times and its memory."""
+    return [dataclasses.replace(record, seconds=0.0, images_per_second=0.0, peak_memory=None) for record in records]
 
 
 def weights(spec):
@@ -43,7 +43,7 @@ class Drawing(nn.Module):
 
 @pytest.fixture
 def drawing(monkeypatch):
-    monkeypatch.setattr(network, "build_model", lambda arch, shape, outputs: Drawing(64))
+    monkeypatch.setattr(network, "build_model", lambda arch, shape, outputs, **options: Drawing(64))
 
 
 def test_a_run_learns_and_reports_each_epoch(make_spec):
@@ -79,7 +79,7 @@ def test_interrupted_at_any_epoch_equals_uninterrupted(make_spec, drawing, optim
 
 
 def test_a_convolutional_run_resumes_with_its_running_statistics(make_spec, monkeypatch):
-    def build(arch, shape, outputs):
+    def build(arch, shape, outputs, **options):
         return nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, outputs))
 
     monkeypatch.setattr(network, "build_model", build)
@@ -198,9 +198,9 @@ def test_a_learning_rate_beyond_reason_diverges_with_epoch_and_reason(make_spec)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_bad_loss_in_any_epoch_stops_the_run_there(make_spec, monkeypatch, bad, value):
     steps = iter(range(10_000))
-    real = loop.batch_loss
+    real = epoch.batch_loss
     at = 10 * (bad - 1) + 4  # one step amid the epoch: 600 images in batches of 64 are 10 steps
-    monkeypatch.setattr(loop, "batch_loss", lambda *a, **k: real(*a, **k) * (value if next(steps) == at else 1.0))
+    monkeypatch.setattr(epoch, "batch_loss", lambda *a, **k: real(*a, **k) * (value if next(steps) == at else 1.0))
     spec, records = make_spec(), []
     with pytest.raises(DivergedError) as caught:
         records.extend(iter(train(spec)))
@@ -222,7 +222,7 @@ def test_training_never_reads_the_test_split(make_spec, monkeypatch):
     clean = curve(train(make_spec("clean")))
     data = load_dataset("digits")
     poison = Split(torch.full_like(data.test.inputs, torch.nan), torch.full_like(data.test.targets, -(10**9)))
-    monkeypatch.setattr(network, "_on_device", lambda name, device: dataclasses.replace(data, test=poison))
+    monkeypatch.setattr(network, "_on_device", lambda *key: dataclasses.replace(data, test=poison))
     assert curve(train(make_spec("poisoned"))) == clean
 
 
@@ -297,12 +297,6 @@ def test_bfloat16_can_be_asked_for_on_a_cpu_and_keeps_float32_weights(make_spec)
     assert exact.train_loss != last.train_loss
     tensors = loop.checkpoint.load_tensors(weights(spec))
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
-
-
-def test_a_last_batch_of_one_sample_joins_the_one_before():
-    sizes = [len(part) for part in loop._batches(torch.arange(13), 4)]
-    assert sizes == [4, 4, 5] and [len(part) for part in loop._batches(torch.arange(14), 4)] == [4, 4, 4, 2]
-    assert [len(part) for part in loop._batches(torch.arange(1), 4)] == [1]
 
 
 def test_a_spec_crosses_json_and_its_digest_follows_what_matters(make_spec):

@@ -7,6 +7,7 @@ import typer
 
 from sugar_search.cli.export import export
 from sugar_search.cli.list import list_parts
+from sugar_search.cli.reproduce import reproduce
 from sugar_search.cli.show import show
 from sugar_search.errors import InputError
 
@@ -23,6 +24,7 @@ app.command("list")(list_parts)
 # A formula may start with a minus sign, so these take what looks like an unknown option as text.
 app.command("show", context_settings={"ignore_unknown_options": True})(show)
 app.command("export")(export)
+app.command("reproduce")(reproduce)
 
 
 def Opt(help: str, *names: str) -> typer.models.OptionInfo:
@@ -33,8 +35,13 @@ def Opt(help: str, *names: str) -> typer.models.OptionInfo:
 @app.callback(invoke_without_command=True)
 def search(
     context: typer.Context,
-    arch: Annotated[str | None, Opt("Architecture (see: list archs).")] = None,
-    dataset: Annotated[str | None, Opt("Dataset (see: list datasets).")] = None,
+    arch: Annotated[str | None, Opt("Architecture (see: list archs), or package.module:callable.")] = None,
+    dataset: Annotated[str | None, Opt("Dataset (see: list datasets), or package.module:callable.")] = None,
+    data_dir: Annotated[Path, Opt("Folder where datasets lie and are downloaded to.")] = Path("data"),
+    offline: Annotated[bool, Opt("Never download a dataset.", "--offline")] = False,
+    sites: Annotated[
+        str | None, Opt("Kinds of activation to replace: relu, gelu, silu, leakyrelu, relu6. [default: the arch's]")
+    ] = None,
     space: Annotated[str, Opt("Search space: a name (see: list spaces) or a .toml file.")] = "mixed",
     trials: Annotated[
         int | None, Opt("Proposals in the whole study, baselines excluded. [default: 50, or no limit]")
@@ -42,7 +49,7 @@ def search(
     time_budget: Annotated[str | None, Opt("Time for this sitting: 90s, 7m, 1h30m.")] = None,
     epochs: Annotated[int | None, Opt("Epochs per run, instead of the recipe's.")] = None,
     recipe: Annotated[
-        str | None, Opt("Recipe: a name (see: list recipes) or a .toml file. [default: the dataset's]")
+        str | None, Opt("Recipe: a name (see: list recipes) or a .toml file. [default: the arch's or dataset's]")
     ] = None,
     seed: Annotated[int, Opt("Seed of the search; runs use the paper's seeds 1, 10, 20, 25, 42.")] = 0,
     repeats: Annotated[int, Opt("Seeds per baseline, and per proposal that stays in the race.")] = 1,
@@ -57,6 +64,10 @@ def search(
     ] = None,
     threads_per_trial: Annotated[int, Opt("CPU threads per run; part of what identifies a study.")] = 1,
     gpus_per_trial: Annotated[float | None, Opt("GPUs per run, a share such as 0.25 too. [default: 1 if any]")] = None,
+    loader_workers: Annotated[
+        int | None, Opt("Processes per run that prepare images, where the recipe needs them. [default: spare cores]")
+    ] = None,
+    compile: Annotated[bool, Opt("Run networks through torch.compile.", "--compile")] = False,
     storage: Annotated[str | None, Opt("Optuna storage URL. [default: SQLite in the results folder]")] = None,
     study: Annotated[str | None, Opt("Name of the study. [default: made from what identifies it]")] = None,
     out: Annotated[Path, Opt("Folder that holds the results folders.")] = Path("results"),
@@ -109,6 +120,11 @@ def search(
         workers=workers,
         threads=threads_per_trial,
         gpus=gpus_per_trial,
+        loaders=loader_workers,
+        compile=compile,
+        sites=sites,
+        data_dir=data_dir,
+        offline=offline,
         storage=storage,
         study=study,
         out=out,

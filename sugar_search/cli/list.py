@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sugar_search import catalog
-from sugar_search.errors import UnknownNameError
+from sugar_search.errors import InputError, UnknownNameError
 
 __all__ = ["list_parts"]
 
@@ -16,14 +16,26 @@ KINDS = ("surrogates", "spaces", "archs", "datasets", "recipes", "studies")
 def list_parts(
     kind: Annotated[str, typer.Argument(help="surrogates, spaces, archs, datasets, recipes or studies.")],
     out: Annotated[Path, typer.Option(help="Folder that holds the results folders (for studies).")] = Path("results"),
+    verbose: Annotated[bool, typer.Option("--verbose", help="Every value of every recipe (for recipes).")] = False,
 ) -> None:
     """List surrogates, spaces, archs, datasets, recipes or studies."""
+    if verbose and kind != "recipes":
+        raise InputError("--verbose belongs to list recipes", kind, "drop it")
     if kind not in KINDS:
         raise UnknownNameError.of("what to list", kind, KINDS)
+    if verbose:
+        _print_recipes()
+        return
     rows = _studies(out) if kind == "studies" else [(name, catalog.summary(kind, name)) for name in catalog.names(kind)]
     width = max((len(name) for name, _ in rows), default=0)
     for name, summary in rows:
         print(f"{name:<{width}}  {summary}")
+
+
+def _print_recipes() -> None:
+    from sugar_search.report.recipes import recipes_text
+
+    print(recipes_text())
 
 
 def _studies(out: Path) -> list[tuple[str, str]]:

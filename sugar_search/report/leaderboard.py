@@ -20,7 +20,7 @@ def frame(study: StudyView) -> pd.DataFrame:
     Columns: rank, surrogate, kind, seeds (complete runs), score (first objective, mean over the search's seeds, which
     ranks), score std (sample standard deviation between all of its seeds), fresh (first objective, mean over the
     confirmation's seeds), loss, accuracy, sparsity, dead (validation, means over seeds, shares from 0 to 1), s/epoch,
-    test, test std, state.
+    images/s, peak MB (most memory of any run: of the GPU, or of the whole process on a CPU), test, test std, state.
     """
     first = study.objectives[0]
     pool = study.candidates
@@ -42,7 +42,7 @@ def _row(study: StudyView, rank: int, candidate: Candidate) -> dict[str, Any]:
 
     return {
         "rank": rank,
-        "surrogate": candidate.surrogate.title,
+        "surrogate": candidate.title,
         "kind": candidate.kinds[0],
         "seeds": len(runs),
         "score": candidate.score(),
@@ -53,6 +53,8 @@ def _row(study: StudyView, rank: int, candidate: Candidate) -> dict[str, Any]:
         "sparsity": metric_mean("sparsity"),
         "dead": metric_mean("dead"),
         "s/epoch": mean_std([r.seconds_per_epoch for r in runs])[0],
+        "images/s": mean_std([r.images_per_second for r in runs])[0],
+        "peak MB": max((r.peak_memory / 1e6 for r in runs if r.peak_memory is not None), default=None),
         "test": test,
         "test std": test_std,
         "state": candidate.state.lower() + (f": {candidate.reason}" if candidate.reason else ""),
@@ -66,7 +68,7 @@ def spread_line(study: StudyView) -> str:
     spreads = [(c, s) for c, s in known if s is not None]
     if not spreads:
         return "Spread between seeds: unknown, every surrogate ran one seed; differences are not decided."
-    parts = [f"{c.surrogate.title[:WIDTH]} ±{first.show(s)} ({len(c.runs)} seeds)" for c, s in spreads[:4]]
+    parts = [f"{c.title[:WIDTH]} ±{first.show(s)} ({len(c.runs)} seeds)" for c, s in spreads[:4]]
     return f"Spread between seeds ({first.name}, one standard deviation): {', '.join(parts)}"
 
 
@@ -100,6 +102,7 @@ def _cells(first: Objective, row: Mapping[str, Any]) -> dict[str, str]:
     percent = OBJECTIVES["accuracy"].show
     test = OBJECTIVES["loss" if row.get("accuracy") is None else "accuracy"].show
     seeds, time = row.get("seeds", 0), row.get("s/epoch")
+    speed, memory = row.get("images/s"), row.get("peak MB")
     cells = {
         "#": str(row.get("rank")),
         "surrogate": _short(row.get("surrogate", "")),
@@ -111,6 +114,8 @@ def _cells(first: Objective, row: Mapping[str, Any]) -> dict[str, str]:
     cells |= {n: percent(row.get(n)) for n in ("accuracy", "sparsity", "dead") if n != first.name}
     return cells | {
         "s/epoch": "-" if time is None else f"{time:.2f}",
+        "images/s": "-" if speed is None else f"{speed:.0f}",
+        "peak MB": "-" if memory is None else f"{memory:.0f}",
         "test": _plus_minus(test, row.get("test"), row.get("test std"), seeds),
         "state": _short(row.get("state", ""), 40),
     }

@@ -9,10 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from sugar_search.search.finals import finalists
+from sugar_search.search.interrupt import shielded
 from sugar_search.search.jobs import DIED, FAILED, STOPPED, Job, Outcome
 from sugar_search.search.plan import Plan, fresh_seeds, run_seeds
 from sugar_search.search.racing import goes_on, in_better_half, rungs, scores_at
@@ -24,11 +24,11 @@ from sugar_search.search.records import (
     TrialRecord,
     mean_std,
 )
-from sugar_search.search.results import metrics_of, run_record, values_of
+from sugar_search.search.results import metrics_of, run_record, run_spec, values_of
 from sugar_search.search.sampler import Proposer
 from sugar_search.search.store import Store
 from sugar_search.symbolic.surrogate import Surrogate
-from sugar_search.training.run import EpochRecord, RunSpec
+from sugar_search.training.run import EpochRecord
 
 __all__ = ["Coordinator", "Emit"]
 
@@ -71,7 +71,7 @@ class Coordinator:
         self.handles: dict[int, int] = {}
         self.trials = store.trials()
         self.confirming = False
-        self.proposer.restore(store.frozen())
+        self.proposer.restore([t for t in store.frozen() if t.user_attrs.get("sugar", True)])
         self._resume()
         self._add_baselines()
 
@@ -82,6 +82,7 @@ class Coordinator:
         """True when nothing runs and nothing more will start in this sitting."""
         return not self.live and not self._startable() and not self._may_propose() and not self._confirmable()
 
+    @shielded()
     def next_job(self) -> Job | None:
         """The next run to execute, or None while there is nothing to start."""
         if not self._startable():
@@ -93,6 +94,7 @@ class Coordinator:
             return None
         return self._begin(*self.queue.popleft())
 
+    @shielded()
     def on_epoch(self, run: str, record: EpochRecord) -> bool:
         """Takes an epoch's record; False when the run must stop."""
         live = self.live[run]
@@ -107,11 +109,14 @@ class Coordinator:
         peers = scores_at(record.epoch, self.trials, running)
         return in_better_half(score, peers, self.plan.objectives[0])
 
+    @shielded()
     def on_end(self, run: str, outcome: Outcome) -> None:
         """Takes the end of a run: writes it at once, then decides its trial if that is possible."""
         live = self.live.pop(run)
         trial = live.trial
         ended = run_record(run, live.seed, live.epochs, outcome, self.plan)
+        if outcome.test is not None:  # before the run: once that is written, nobody asks for its test metrics again
+            self.store.set("test", {**self.store.get("test", {}), run: outcome.test})
         again = ended.state == DIED and not any(d.seed == live.seed for d in trial.deaths)
         self.store.add_run(trial, ended)
         if ended.state == DIED and not again:
@@ -123,6 +128,7 @@ class Coordinator:
         elif not self._decide(trial) and trial.kind == PROPOSAL:
             self.queue.appendleft((trial, trial.undecided[0]))
 
+    @shielded()
     def on_lost(self, run: str) -> None:
         """Takes back a run whose engine failed: it is queued again and nothing is held against it."""
         live = self.live.pop(run)
@@ -139,6 +145,7 @@ class Coordinator:
             if path.is_dir() and path.name not in keep:
                 shutil.rmtree(path, ignore_errors=True)
 
+    @shielded()
     def close(self) -> None:
         """Ends the sitting: trials whose runs are not all decided go back to waiting for the next one."""
         for trial in self.trials:
@@ -173,26 +180,7 @@ class Coordinator:
 
     def finalists(self) -> list[Candidate]:
         """ReLU, the paper's best other surrogate, and the best proposal, as far as each exists."""
-        return finalists(self.trials, self.plan.objectives[0], {b.canonical for b in self.plan.baselines})
-
-    def folder(self, run: str) -> Path:
-        """Where a run keeps its checkpoints and weights."""
-        return self.plan.folder / "work" / run
-
-    def spec(self, trial: TrialRecord, seed: int, device: str = "cpu") -> RunSpec:
-        """The run of `trial` with `seed`."""
-        plan = self.plan
-        run = trial.run(seed)
-        return RunSpec(
-            arch=plan.arch,
-            dataset=plan.dataset,
-            recipe=plan.recipe,
-            seed=seed,
-            surrogate=trial.surrogate.to_dict(),
-            device=device,
-            threads=plan.threads,
-            folder=str(self.folder(run)),
-        )
+        return finalists(self.trials, self.plan.objectives[0], {b.surrogate.canonical for b in self.plan.baselines})
 
     # Starting
 
@@ -210,27 +198,31 @@ class Coordinator:
         seeds = trial.undecided[:1] if trial.kind == PROPOSAL else trial.undecided
         self.queue.extend((trial, seed) for seed in seeds)
 
-    def _add(self, kind: str, surrogate: Surrogate, seeds: Iterable[int], *choices: Any) -> TrialRecord:
-        trial = self.store.add(kind, surrogate, tuple(seeds), *(choices or ({}, {})))
+    def _add(
+        self, kind: str, surrogate: Surrogate, seeds: Iterable[int], *choices: Any, sugar: bool = True
+    ) -> TrialRecord:
+        trial = self.store.add(kind, surrogate, tuple(seeds), *(choices or ({}, {})), sugar=sugar)
         self.trials.append(trial)
         self._enqueue(trial)
         return trial
 
-    def _missing(self, surrogate: Surrogate, seeds: Iterable[int]) -> tuple[int, ...]:
+    def _missing(self, surrogate: Surrogate, seeds: Iterable[int], sugar: bool = True) -> tuple[int, ...]:
         """The seeds that no trial of this surrogate has ended or will run: a (surrogate, seed) pair is trained once.
 
         A run that racing stopped does not count: it has no result, and a baseline or a finalist needs one.
         """
         held = set()
-        for trial in (t for t in self.trials if t.surrogate == surrogate):
+        for trial in (t for t in self.trials if t.key == (surrogate.canonical, sugar)):
             held |= {s for s, run in trial.runs.items() if run.state != STOPPED}
             held |= set() if trial.ended else set(trial.seeds)
         return tuple(seed for seed in seeds if seed not in held)
 
     def _add_baselines(self) -> None:
         for baseline in self.plan.baselines:
-            if seeds := self._missing(baseline, run_seeds(self.plan.repeats)):
-                self._add(BASELINE, baseline, seeds, *self.proposer.adopt(baseline))
+            surrogate, sugar = baseline.surrogate, baseline.sugar
+            if seeds := self._missing(surrogate, run_seeds(self.plan.repeats), sugar):
+                choices = self.proposer.adopt(surrogate) if sugar else ()
+                self._add(BASELINE, surrogate, seeds, *choices, sugar=sugar)
 
     def _may_propose(self) -> bool:
         if self.confirming or self.proposer.exhausted:
@@ -277,7 +269,7 @@ class Coordinator:
         run = trial.run(seed)
         self.live[run] = _Live(trial, seed)
         self._tell("start", trial, run=run, seed=seed)
-        return Job(run, self.spec(trial, seed))
+        return Job(run, run_spec(self.plan, trial, seed), test=self.plan.table is not None)
 
     # Deciding
 
@@ -300,7 +292,7 @@ class Coordinator:
             means = [mean_std(column)[0] or 0.0 for column in zip(*(r.values for r in ended), strict=True)]
             short = f"out of the race after {len(trial.runs)} of {len(trial.seeds)} seeds" if trial.undecided else None
             frozen = self.store.finish(trial, "COMPLETE", means, reason=short)
-        if trial.kind != CONFIRMATION:
+        if trial.kind != CONFIRMATION and trial.sugar:
             self.proposer.tell(self.handles.pop(trial.number, None), frozen)
         self._tell("trial", trial, values=list(trial.values), reason=trial.reason)
         self.tidy()
@@ -312,6 +304,6 @@ class Coordinator:
         self.emit(
             {"event": event, "trial": trial.number, "kind": trial.kind, "state": trial.state}
             | {"proposals": self.proposals, "seconds_left": self.remaining}
-            | {"title": trial.surrogate.title, "formula": trial.surrogate.text}
+            | {"title": trial.title, "formula": trial.surrogate.text}
             | fields
         )

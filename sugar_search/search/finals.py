@@ -20,7 +20,7 @@ class Verdict:
     Attributes:
         winner: title of the finalist with the best validation score on fresh seeds; it is what is exported.
         canonical: the winner's canonical form.
-        unit: "test accuracy" or "test loss".
+        unit: "test accuracy" or "test loss"; "value" where the user's own function says it.
         comparisons: each finalist against those before it: the best proposal against ReLU and the paper's best, and
             the paper's best against ReLU.
         tried: surrogates of which a validation score was looked at.
@@ -47,7 +47,7 @@ def finalists(trials: Iterable[TrialRecord], first: Objective, paper: Collection
         first: what ranks.
         paper: canonical forms of the paper's surrogates: one that was proposed before it became a baseline is theirs.
     """
-    scored = [c for c in candidates(trials) if c.score() is not None and c.state == "COMPLETE"]
+    scored = [c for c in candidates(trials) if c.score() is not None and c.state == "COMPLETE" and c.sugar]
 
     def best(pool: list[Candidate]) -> list[Candidate]:
         # What left the race early has fewer seeds; it counts only when nothing ran them all.
@@ -91,6 +91,10 @@ def judge(finalists: Sequence[Candidate], test: Tests, objective: Objective, tri
         return None
     winner = pick_winner(finalists, objective)
     metric = "accuracy" if any(m.get("accuracy") is not None for m in test.values()) else "loss"
+    maximise = metric == "accuracy"
+    if objective.metric == "value":
+        metric, maximise = "value", objective.maximise
+    unit = metric if metric == "value" else f"test {metric}"
     # Seeds that chose a finalist flatter it; they are used only when there are no others.
     fresh = all(c.scores(fresh=True) for c in finalists)
     comparisons = holm(
@@ -100,15 +104,15 @@ def judge(finalists: Sequence[Candidate], test: Tests, objective: Objective, tri
                 _by_seed(subject, test, metric, fresh),
                 other.surrogate.title,
                 _by_seed(other, test, metric, fresh),
-                maximise=metric == "accuracy",
+                maximise=maximise,
             )
             for index, subject in reversed(list(enumerate(finalists)))
             for other in finalists[:index]
         ]
     )
-    text = " ".join([_headline(winner, objective, tried), *(_sentence(c, metric, fresh) for c in comparisons)])
+    text = " ".join([_headline(winner, objective, tried), *(_sentence(c, unit, fresh) for c in comparisons)])
     title = winner.surrogate.title
-    return Verdict(title, winner.surrogate.canonical, f"test {metric}", comparisons, tried, text)
+    return Verdict(title, winner.surrogate.canonical, unit, comparisons, tried, text)
 
 
 def _by_seed(candidate: Candidate, test: Tests, metric: str, fresh: bool) -> dict[int, float]:
@@ -125,9 +129,9 @@ def _headline(winner: Candidate, objective: Objective, tried: int) -> str:
     return f"{text}." if PROPOSAL in winner.kinds else f"{text}, a surrogate of the paper."
 
 
-def _sentence(c: Comparison, metric: str, fresh: bool) -> str:
+def _sentence(c: Comparison, unit: str, fresh: bool) -> str:
     def show(value: float, sign: str = "+") -> str:
-        return f"{100 * value:{sign}.2f} points" if metric == "accuracy" else f"{value + 0.0:{sign}.3g}"
+        return f"{100 * value:{sign}.2f} points" if unit == "test accuracy" else f"{value + 0.0:{sign}.3g}"
 
     kind = "fresh seeds" if fresh else "seeds"
     head = f"{c.subject} against {c.against}:"
@@ -135,9 +139,9 @@ def _sentence(c: Comparison, metric: str, fresh: bool) -> str:
         return f"{head} not decided (no common seed with a test result)."
     if c.p is None or c.low is None or c.high is None or c.detectable is None:
         why = "one seed" if c.seeds == 1 else f"{c.seeds} {kind} without a spread to judge by"
-        return f"{head} not decided ({why}; test {metric} {show(c.difference)})."
+        return f"{head} not decided ({why}; {unit} {show(c.difference)})."
     word = "not decided" if not c.decided else ("better" if c.difference > 0 else "worse")
     return (
-        f"{head} {word} (test {metric} {show(c.difference)}, 95% interval {show(c.low)} to {show(c.high)}, "
+        f"{head} {word} ({unit} {show(c.difference)}, 95% interval {show(c.low)} to {show(c.high)}, "
         f"p = {c.p:.2g} over {c.seeds} {kind}; detectable with 80% power: {show(c.detectable, '')})."
     )

@@ -17,19 +17,20 @@ DIED = "died"
 
 @dataclass(frozen=True)
 class Job:
-    """One run to execute: its id and all it needs."""
+    """One run to execute: its id and all it needs; `test` asks for the test metrics when it is complete."""
 
     run: str
     spec: RunSpec
+    test: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
-        return {"run": self.run, "spec": self.spec.to_dict()}
+        return {"run": self.run, "spec": self.spec.to_dict(), "test": self.test}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Job":
         """The inverse of `to_dict`."""
-        return cls(data["run"], RunSpec.from_dict(data["spec"]))
+        return cls(data["run"], RunSpec.from_dict(data["spec"]), data["test"])
 
 
 def with_device(job: Job, device: str) -> Job:
@@ -45,11 +46,13 @@ class Outcome:
         state: COMPLETE, STOPPED, FAILED or DIED.
         reason: why, unless complete.
         restart: True when the process that executed it should be replaced (it ran out of memory).
+        test: the test metrics of a complete run whose job asked for them.
     """
 
     state: str
     reason: str | None = None
     restart: bool = False
+    test: dict[str, Any] | None = None
 
 
 class Execution:
@@ -62,13 +65,15 @@ class Execution:
     def step(self) -> EpochRecord | Outcome:
         """The next epoch's record, or how the run ended. Never raises: a failed run must not end a study."""
         # Imported here: the coordinator uses this module and should not load torch before it must.
-        from sugar_search.training.loop import train
+        from sugar_search.training.loop import evaluate_test, train
 
         try:
             if self._epochs is None:
                 self._epochs = iter(train(self.job.spec))
             record = next(self._epochs, None)
-            return Outcome(COMPLETE) if record is None else record
+            if record is not None:
+                return record
+            return Outcome(COMPLETE, test=evaluate_test(self.job.spec).to_dict() if self.job.test else None)
         except DivergedError as error:
             return Outcome(FAILED, str(error))
         except Exception as error:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sugar_search.errors import InputError, UnknownNameError
 
-__all__ = ["OBJECTIVES", "Objective", "parse_objectives"]
+__all__ = ["FUNCTION_OBJECTIVES", "OBJECTIVES", "Objective", "parse_objectives", "read_objectives"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,22 @@ OBJECTIVES = {
     "loss": Objective("loss", "loss", maximise=False, percent=False),
     "sparsity": Objective("sparsity", "sparsity", maximise=True, percent=True),
 }
+
+# What a user's own training function returns (see `search.function`).
+FUNCTION_OBJECTIVES = {
+    "maximize": Objective("value to maximize", "value", maximise=True, percent=False),
+    "minimize": Objective("value to minimize", "value", maximise=False, percent=False),
+}
+
+
+def read_objectives(text: str) -> tuple[Objective, ...]:
+    """The objectives of a stored study.
+
+    Raises:
+        InputError: the text names none.
+    """
+    own = [each for each in FUNCTION_OBJECTIVES.values() if each.name == text]
+    return tuple(own) or parse_objectives(text)
 
 
 def parse_objectives(text: str) -> tuple[Objective, ...]:

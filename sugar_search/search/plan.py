@@ -5,33 +5,22 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from sugar_search import catalog
-from sugar_search.data._dataset import load_dataset
-from sugar_search.errors import FileError, InputError
-from sugar_search.schema import load_schema
+from sugar_search.data._about import data_mark, dataset_name, default_recipe, is_natural
+from sugar_search.errors import InputError
+from sugar_search.models._model import Arch, find_arch
 from sugar_search.search.objective import Objective, parse_objectives
+from sugar_search.search.pinned import Entry, load_baselines
 from sugar_search.search.space import Space, load_space
 from sugar_search.search.store import sqlite_url
-from sugar_search.symbolic.surrogate import Surrogate, surrogate
 from sugar_search.training.recipe import Recipe, load_recipe
 
-__all__ = [
-    "ENGINES",
-    "PAPER_SEEDS",
-    "Plan",
-    "build_plan",
-    "fresh_seeds",
-    "load_baselines",
-    "parse_duration",
-    "run_seeds",
-]
+__all__ = ["ENGINES", "PAPER_SEEDS", "Plan", "build_plan", "finish_plan", "fresh_seeds", "parse_duration", "run_seeds"]
 
 ENGINES = ("local", "ray")
 
@@ -43,6 +32,7 @@ FIRST_FRESH_SEED = 10_001
 
 DEFAULT_TRIALS = 50
 MAX_DEFAULT_WORKERS = 8
+MAX_DEFAULT_LOADERS = 8
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -55,15 +45,21 @@ class Plan:
         name: the study's name.
         folder: its results folder.
         url: its Optuna storage.
-        arch, dataset, recipe, space, objectives, seed, threads: what identifies the study.
+        arch, dataset, recipe, space, objectives, seed, threads, sites, compile: what identifies the study.
         sampler: how proposals are made.
         trials: proposals wanted in the whole study, or None for no limit.
         time_budget: seconds for this sitting, or None.
         repeats: seeds per baseline, and per proposal that stays in the race.
         confirm: fresh seeds per finalist; 0 skips the confirmation.
-        baselines: the paper's surrogates, ReLU among them; empty when not wanted.
+        baselines: what is trained first and never stopped; empty when not wanted.
         engine, workers: where runs execute; 0 workers means in this process (local engine only).
         gpus: GPUs per trial, 0 for the CPU.
+        data_dir, offline: where datasets lie, and whether a missing one may not be downloaded.
+        loaders: processes per run that prepare images where the recipe needs them.
+        table: the table of the paper that this study belongs to: then every run reads its test metrics, as the paper's
+            numbers are theirs. None in a search.
+        data: stands for the user's own files in `data_dir`; None of datasets that are what they are.
+        train_fn: the user's own training function in place of architecture, dataset and recipe.
     """
 
     name: str
@@ -82,14 +78,28 @@ class Plan:
     time_budget: float | None
     repeats: int
     confirm: int
-    baselines: tuple[Surrogate, ...]
+    baselines: tuple[Entry, ...]
     engine: str
     workers: int
     gpus: float
+    data_dir: Path | None = None
+    offline: bool = False
+    loaders: int = 0
+    compile: bool = False
+    sites: tuple[str, ...] | None = None
+    table: str | None = None
+    data: str | None = None
+    train_fn: Callable[..., float] | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
         """What makes two studies the same one; a study with another identity is never continued."""
+        rare = {
+            "sites": None if self.sites is None else ",".join(self.sites),
+            "compile": self.compile or None,
+            "table": self.table,
+            "data": self.data,
+        }
         return {
             "arch": self.arch,
             "dataset": self.dataset,
@@ -98,6 +108,7 @@ class Plan:
             "objective": ",".join(o.name for o in self.objectives),
             "seed": self.seed,
             "threads per trial": self.threads,
+            **{key: value for key, value in rare.items() if value is not None},
         }
 
 
@@ -144,6 +155,11 @@ def build_plan(
     workers: int | None = None,
     threads: int = 1,
     gpus: float | None = None,
+    loaders: int | None = None,
+    compile: bool = False,
+    sites: str | Sequence[str] | None = None,
+    data_dir: Path | None = None,
+    offline: bool = False,
     storage: str | None = None,
     study: str | None = None,
     out: Path = Path("results"),
@@ -152,14 +168,14 @@ def build_plan(
     """A plan from a user's options; names are resolved and files read, nothing is written.
 
     Args:
-        arch: a catalog name.
-        dataset: a catalog name, with "/variant" where there are any.
+        arch: a catalog name, with "/variant" where there are any, or "package.module:callable".
+        dataset: alike.
         space: a catalog name or a .toml file.
         trials: proposals in the whole study; None means 50 without a time budget, else no limit.
         time_budget: duration of this sitting, such as "7m".
         epochs: overrides the recipe's.
-        recipe: a catalog name or a .toml file; None takes the one that the dataset names.
-        seed: of the sampler and of drawn splits; runs have their own seeds.
+        recipe: a catalog name or a .toml file; None takes the architecture's own on photographs, else the dataset's.
+        seed: of the sampler; runs have their own seeds.
         repeats: seeds per baseline, and per proposal that stays in the race.
         confirm: fresh seeds per finalist; 0 skips the confirmation.
         sampler: a name in `sampler.SAMPLERS`.
@@ -168,6 +184,11 @@ def build_plan(
         workers: None takes one per CPU core and thread, or per share of a GPU.
         threads: CPU threads per trial.
         gpus: GPUs per trial; None takes one when there is one.
+        loaders: processes per run that prepare images, where the recipe needs them; None shares out the CPU cores.
+        compile: whether networks run through `torch.compile`.
+        sites: kinds of activation that are replaced, such as "gelu" or "relu,gelu"; None for the architecture's own.
+        data_dir: where datasets lie and are downloaded to; None for "data".
+        offline: never download.
         storage: an Optuna storage URL; None keeps SQLite in the results folder.
         study: the study's name; None derives it from the identity.
         out: the folder that holds results folders.
@@ -176,20 +197,21 @@ def build_plan(
     Raises:
         InputError: an option breaks a rule (see also `preflight`).
     """
-    arch = catalog.resolve("archs", arch)
-    dataset = load_dataset(dataset).name
-    if recipe is None:
-        recipe = catalog.load_module("datasets", dataset.partition("/")[0]).RECIPE
-    elif not recipe.endswith(".toml"):
-        recipe = catalog.resolve("recipes", recipe)
+    found = find_arch(arch)
+    dataset = dataset_name(dataset)
+    recipe = _recipe_name(recipe, found, dataset)
     loaded = load_recipe(recipe, epochs=epochs)
+    if loaded.validation.split == "test":
+        rule = "a search may not choose by test data, so a recipe's validation.split must be fixed or share"
+        raise InputError(rule, "test", 'write split = "share" and share = 0.1')
     if gpus is None:
         gpus = 1.0 if _gpu_count() else 0.0
+    workers = _default_workers(threads, gpus) if workers is None else workers
     plan = Plan(
         name="",
         folder=out,
         url="",
-        arch=arch,
+        arch=found.name,
         dataset=dataset,
         recipe=loaded,
         recipe_name=Path(recipe).stem,
@@ -202,20 +224,51 @@ def build_plan(
         time_budget=None if time_budget is None else parse_duration(time_budget),
         repeats=repeats,
         confirm=confirm,
-        baselines=load_baselines() if baselines else (),
+        baselines=tuple(map(Entry, load_baselines())) if baselines else (),
         engine=engine,
-        workers=_default_workers(threads, gpus) if workers is None else workers,
+        workers=workers,
         gpus=gpus,
+        data_dir=data_dir,
+        offline=offline,
+        loaders=_default_loaders(workers) if loaders is None else loaders,
+        compile=compile,
+        sites=_sites(sites),
+        data=data_mark(dataset, data_dir),
     )
+    return finish_plan(plan, study, storage, out)
+
+
+def finish_plan(plan: Plan, study: str | None, storage: str | None, out: Path) -> Plan:
+    """`plan` with its name, folder and storage.
+
+    Raises:
+        InputError: `study` is no plain name.
+    """
     name = _default_name(plan) if study is None else study
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
         raise InputError("--study must be a plain name (letters, digits, . _ -)", name, "choose such a name")
     return replace(plan, name=name, folder=out / name, url=sqlite_url(out / name) if storage is None else storage)
 
 
+def _recipe_name(recipe: str | None, arch: Arch, dataset: str) -> str:
+    """The recipe's name or file. A network's own recipe is made for photographs; other data has a recipe of its own."""
+    if recipe is None:
+        own = arch.recipe if is_natural(dataset) else None
+        return own or default_recipe(dataset)
+    return recipe if recipe.endswith(".toml") else catalog.resolve("recipes", recipe)
+
+
+def _sites(sites: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    if sites is None:
+        return None
+    names = sites.split(",") if isinstance(sites, str) else sites
+    return tuple(name.strip().lower() for name in names)
+
+
 def _default_name(plan: Plan) -> str:
     digest = hashlib.sha256(json.dumps(plan.identity, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{plan.arch}-{plan.dataset.replace('/', '-')}-{digest}"
+    words = [plan.table, plan.arch, plan.dataset, digest]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(filter(None, words)))[-80:].lstrip("._-")
 
 
 def _gpu_count() -> int:
@@ -230,34 +283,6 @@ def _default_workers(threads: int, gpus: float) -> int:
     return max(1, min(MAX_DEFAULT_WORKERS, (os.cpu_count() or 1) // max(1, threads)))
 
 
-class _Trial(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    surrogate: str
-    parameters: Mapping[str, float] = Field(default_factory=dict)
-
-
-class _Pinned(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    description: str
-    trial: tuple[_Trial, ...] = Field(min_length=1)
-
-
-def load_baselines(name: str = "paper") -> tuple[Surrogate, ...]:
-    """The pinned trials of `trials/<name>.toml`, in the file's order.
-
-    Raises:
-        FileError: the file breaks its schema or names a surrogate that does not exist.
-    """
-    path = catalog.find("trials")[catalog.resolve("trials", name)]
-    pinned = load_schema(path, _Pinned)
-    found, faults = [], []
-    for index, trial in enumerate(pinned.trial):
-        try:
-            found.append(surrogate(trial.surrogate, **trial.parameters))
-        except InputError as error:
-            faults.append(f"trial.{index}: {error}")
-    if faults:
-        raise FileError(
-            f"{path} must name surrogates ({'; '.join(faults)})", f"{len(faults)} fault(s)", "mend the trials named"
-        )
-    return tuple(found)
+def _default_loaders(workers: int) -> int:
+    """A share of the cores for each run; none where a run has its core for itself."""
+    return min(MAX_DEFAULT_LOADERS, max(0, (os.cpu_count() or 1) // max(1, workers) - 1))

@@ -1,9 +1,14 @@
 """The checks before a sitting: everything that can be known before work starts."""
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from sugar_search.data._about import facts
+from sugar_search.data._dataset import Dataset, load_dataset
 from sugar_search.errors import FileError, InputError, UnknownNameError
 from sugar_search.search.plan import ENGINES, Plan
 from sugar_search.search.sampler import SAMPLERS
@@ -13,12 +18,15 @@ __all__ = ["MAX_REPEATS", "preflight"]
 MAX_REPEATS = 1000
 
 
-def preflight(plan: Plan) -> None:
-    """Checks all that can be known before work starts; writes nothing.
+def preflight(plan: Plan) -> tuple[str, ...]:
+    """Checks all that can be known before work starts; fetches and decodes the dataset last, writes nothing else.
+
+    Returns:
+        What is worth knowing about the network: activations that were converted, images that it resizes.
 
     Raises:
         InputError: a number out of range, an architecture that cannot take the dataset, an objective that the dataset
-            does not define, a folder that cannot be written, too little disk.
+            does not define, a folder that cannot be written, too little disk, a dataset that is missing or damaged.
     """
     if plan.engine not in ENGINES:
         raise InputError("--engine must be local or ray", plan.engine, "choose one")
@@ -31,6 +39,7 @@ def preflight(plan: Plan) -> None:
         ("--workers", plan.workers, 0 if plan.engine == "local" else 1, 1024),
         ("--threads-per-trial", plan.threads, 1, 1024),
         ("--gpus-per-trial", plan.gpus, 0, 1024),
+        ("--loader-workers", plan.loaders, 0, 1024),
         ("--seed", plan.seed, 0, 2**63 - 1),
     ):
         # NaN compares false with everything, so the test is written to refuse it.
@@ -38,9 +47,45 @@ def preflight(plan: Plan) -> None:
             raise InputError(f"{name} must be {least} to {most}", value, "give a number in that range")
     if not plan.baselines and plan.trials == 0:
         raise InputError("a study must have something to train", "--trials 0 without baselines", "drop --no-baselines")
+    if plan.train_fn is not None:
+        _check_folder(plan.folder, 0, plan.workers)
+        return ()
     _check_gpus(plan)
-    parameters = _check_network(plan)
-    _check_folder(plan.folder, parameters, plan.workers)
+    if (known := facts(plan.dataset)) is not None:
+        # A download can take long: what speaks against the study otherwise is said before it.
+        parameters, notes = _check_network(plan, known.input_shape, known.outputs)
+        _check_folder(plan.folder, parameters, plan.workers)
+        _check_data(plan)
+    else:
+        data = _check_data(plan)
+        parameters, notes = _check_network(plan, data.input_shape, data.outputs)
+        _check_folder(plan.folder, parameters, plan.workers)
+    return notes
+
+
+class _Notes(logging.Handler):
+    """Keeps what the package's log says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@contextmanager
+def _notes() -> Iterator[list[str]]:
+    """Collects the package's log in a list instead of passing it on."""
+    log, handler = logging.getLogger("sugar_search"), _Notes()
+    before = log.handlers, log.level, log.propagate
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+    try:
+        yield handler.lines
+    finally:
+        log.handlers, log.propagate = before[0], before[2]
+        log.setLevel(before[1])
 
 
 def _check_gpus(plan: Plan) -> None:
@@ -53,15 +98,13 @@ def _check_gpus(plan: Plan) -> None:
         raise InputError(rule, f"{plan.workers} x {plan.gpus:g}", "ask for less, or 0 for the CPU")
 
 
-def _check_network(plan: Plan) -> int:
-    """Builds the network once and passes two samples through it; returns its parameter count."""
-    import torch
+def _check_data(plan: Plan) -> Dataset:
+    """Loads the dataset (downloads and decodes it where that is due) and holds the recipe and objectives against it."""
+    from sugar_search.training.feed import check_fit
+    from sugar_search.training.network import validated
 
-    from sugar_search.activation.convert import convert
-    from sugar_search.data._dataset import load_dataset
-    from sugar_search.models._model import build_model
-
-    dataset = load_dataset(plan.dataset)
+    dataset = load_dataset(plan.dataset, data_dir=plan.data_dir, offline=plan.offline)
+    check_fit(plan.recipe, validated(dataset, plan.recipe.validation, seed=0))
     if dataset.task == "regression":
         for objective in plan.objectives:
             if objective.name == "accuracy":
@@ -69,11 +112,34 @@ def _check_network(plan: Plan) -> int:
         if plan.recipe.selection.metric == "accuracy":
             rule = "a recipe that selects by accuracy needs class labels"
             raise InputError(rule, plan.dataset, "choose a recipe that selects by loss")
-    model = build_model(plan.arch, dataset.input_shape, dataset.outputs)
-    convert(model, "relu")
-    with torch.no_grad():
-        model.eval()(dataset.train.inputs[:2])
-    return sum(p.numel() for p in model.parameters())
+    return dataset
+
+
+def _check_network(plan: Plan, input_shape: tuple[int, ...], outputs: int) -> tuple[int, tuple[str, ...]]:
+    """Builds the network once, converts it and passes two samples through it; its parameter count and what was said."""
+    import torch
+
+    from sugar_search.activation.convert import convert
+    from sugar_search.models._model import build_model, find_arch
+
+    arch = find_arch(plan.arch)
+    shape = plan.recipe.augment.seen(input_shape)
+    with _notes() as notes:
+        model = build_model(arch.name, shape, outputs, **plan.recipe.arch.get(arch.name.partition("/")[0], {}))
+        model = convert(model, "relu", sites=plan.sites or arch.sites)
+    rule = f"arch {plan.arch} must take samples of shape {shape} and give {outputs} outputs"
+    try:
+        with torch.no_grad():
+            given = model.eval()(torch.zeros(2, *shape))
+    except Exception as error:  # a network of the user may raise anything
+        said = (str(error).splitlines() or [""])[0]
+        remedy = "mend the network or choose another dataset"
+        raise InputError(rule, f"{type(error).__name__}: {said}", remedy) from error
+    if getattr(given, "shape", None) != (2, outputs):
+        shown = tuple(getattr(given, "shape", ())) or type(given).__name__
+        raise InputError(f"{rule}, so (2, {outputs}) for two", shown, "mend the network's last layer")
+    said = f"{arch.name}: {sum(p.numel() for p in model.parameters()):,} parameters"
+    return sum(p.numel() for p in model.parameters()), (said, *(note.removesuffix(" to ReLU") for note in notes))
 
 
 def _check_folder(folder: Path, parameters: int, workers: int) -> None:

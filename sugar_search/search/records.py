@@ -7,7 +7,17 @@ from typing import Any
 
 from sugar_search.symbolic.surrogate import Surrogate
 
-__all__ = ["BASELINE", "CONFIRMATION", "PROPOSAL", "Candidate", "RunRecord", "TrialRecord", "candidates", "mean_std"]
+__all__ = [
+    "BASELINE",
+    "CONFIRMATION",
+    "PROPOSAL",
+    "Candidate",
+    "RunRecord",
+    "TrialRecord",
+    "candidates",
+    "mean_std",
+    "title_of",
+]
 
 # The kinds of trial.
 BASELINE = "baseline"
@@ -29,6 +39,7 @@ class RunRecord:
         metrics: validation metrics at the selected epoch (loss, accuracy, sparsity, dead) and train_loss.
         seconds: wall seconds of all epochs; `seconds_per_epoch` their mean; `images_per_second` during training.
         reason: why it did not complete, or None.
+        peak_memory: the most memory any epoch needed, in bytes: of the GPU on CUDA, else of the process.
     """
 
     run: str
@@ -42,6 +53,7 @@ class RunRecord:
     seconds_per_epoch: float = 0.0
     images_per_second: float = 0.0
     reason: str | None = None
+    peak_memory: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -70,6 +82,7 @@ class TrialRecord:
         deaths: runs lost because their worker died, in order; each is tried once more.
         values: objective values of a COMPLETE trial (mean over its runs).
         reason: why the trial ended as it did, when that needs saying.
+        sugar: False where the surrogate's own activation runs forward too.
     """
 
     number: int
@@ -81,6 +94,17 @@ class TrialRecord:
     deaths: list[RunRecord] = field(default_factory=list)
     values: tuple[float, ...] = ()
     reason: str | None = None
+    sugar: bool = True
+
+    @property
+    def title(self) -> str:
+        """What people call the trained network's activation."""
+        return title_of(self.surrogate, self.sugar)
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """What is trained: equal for trials that train alike."""
+        return self.surrogate.canonical, self.sugar
 
     @property
     def undecided(self) -> tuple[int, ...]:
@@ -89,7 +113,7 @@ class TrialRecord:
 
     def run(self, seed: int) -> str:
         """The id of the run with `seed`: the surrogate's id and the seed."""
-        return f"{self.surrogate.id}-s{seed}"
+        return f"{self.surrogate.id}-s{seed}" if self.sugar else f"{self.surrogate.id}-plain-s{seed}"
 
     @property
     def ended(self) -> bool:
@@ -111,6 +135,7 @@ class Candidate:
         seen: True when any validation score of it was looked at.
         state: state of its first trial.
         reason: the first trial's reason.
+        sugar: False where the surrogate's own activation runs forward too.
     """
 
     surrogate: Surrogate
@@ -122,6 +147,12 @@ class Candidate:
     seen: bool
     state: str
     reason: str | None
+    sugar: bool = True
+
+    @property
+    def title(self) -> str:
+        """What people call the trained network's activation."""
+        return title_of(self.surrogate, self.sugar)
 
     def scores(self, *, fresh: bool | None = None) -> dict[int, float]:
         """First objective by seed; `fresh` keeps only (True) or leaves out (False) the confirmation's seeds."""
@@ -130,6 +161,11 @@ class Candidate:
     def score(self) -> float | None:
         """Mean of the first objective over the search's seeds: what ranks candidates."""
         return mean_std(self.scores(fresh=False).values())[0]
+
+
+def title_of(surrogate: Surrogate, sugar: bool) -> str:
+    """The surrogate's title, marked where it is the activation itself (the paper's word is "non-SUGAR")."""
+    return surrogate.title if sugar else f"{surrogate.title}, non-SUGAR"
 
 
 def mean_std(values: Iterable[float]) -> tuple[float | None, float | None]:
@@ -144,10 +180,10 @@ def mean_std(values: Iterable[float]) -> tuple[float | None, float | None]:
 
 
 def candidates(trials: Iterable[TrialRecord]) -> list[Candidate]:
-    """Trials grouped by surrogate (canonical form), in order of their first trial."""
-    groups: dict[str, list[TrialRecord]] = {}
+    """Trials grouped by what they train (canonical form, SUGAR or not), in order of their first trial."""
+    groups: dict[tuple[str, bool], list[TrialRecord]] = {}
     for trial in sorted(trials, key=lambda t: t.number):
-        groups.setdefault(trial.surrogate.canonical, []).append(trial)
+        groups.setdefault(trial.key, []).append(trial)
     found = []
     for group in groups.values():
         runs = {seed: run for t in group for seed, run in t.runs.items() if run.state == "complete"}
@@ -157,5 +193,6 @@ def candidates(trials: Iterable[TrialRecord]) -> list[Candidate]:
         numbers = tuple(t.number for t in group)
         short = any(t.ended and t.undecided for t in group)
         seen = any(run.scores for t in group for run in t.runs.values())
-        found.append(Candidate(first.surrogate, kinds, numbers, runs, fresh, short, seen, first.state, first.reason))
+        state, reason = first.state, first.reason
+        found.append(Candidate(first.surrogate, kinds, numbers, runs, fresh, short, seen, state, reason, first.sugar))
     return found

@@ -1,4 +1,4 @@
-"""From what an engine reports to what a study remembers of a run."""
+"""A run at both ends: what an engine is told of it, and what a study remembers of what the engine reports."""
 
 import math
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from sugar_search.search.jobs import COMPLETE, FAILED, STOPPED, Outcome
 from sugar_search.search.objective import Objective
 from sugar_search.search.plan import Plan
-from sugar_search.search.records import RunRecord
-from sugar_search.training.run import EpochRecord, selected
+from sugar_search.search.records import RunRecord, TrialRecord
+from sugar_search.training.run import EpochRecord, RunSpec, selected
 
-__all__ = ["metrics_of", "run_record", "values_of"]
+__all__ = ["metrics_of", "run_record", "run_spec", "values_of"]
 
 
 def values_of(record: EpochRecord, objectives: Sequence[Objective]) -> tuple[float, ...]:
@@ -21,6 +21,25 @@ def values_of(record: EpochRecord, objectives: Sequence[Objective]) -> tuple[flo
 def metrics_of(record: EpochRecord) -> dict[str, float | None]:
     """The metrics of an epoch by name."""
     return {**record.validation.to_dict(), "train_loss": record.train_loss, "lr": record.lr}
+
+
+def run_spec(plan: Plan, trial: TrialRecord, seed: int, device: str = "cpu") -> RunSpec:
+    """The training of `trial` with `seed`."""
+    return RunSpec(
+        arch=plan.arch,
+        dataset=plan.dataset,
+        recipe=plan.recipe,
+        seed=seed,
+        surrogate=trial.surrogate.to_dict(),
+        device=device,
+        threads=plan.threads,
+        folder=str(plan.folder / "work" / trial.run(seed)),
+        sugar=trial.sugar,
+        data_dir=None if plan.data_dir is None else str(plan.data_dir),
+        loaders=plan.loaders,
+        compile=plan.compile,
+        sites=plan.sites,
+    )
 
 
 def run_record(run: str, seed: int, epochs: Sequence[EpochRecord], outcome: Outcome, plan: Plan) -> RunRecord:
@@ -47,4 +66,5 @@ def run_record(run: str, seed: int, epochs: Sequence[EpochRecord], outcome: Outc
         seconds_per_epoch=seconds / len(epochs),
         images_per_second=sum(e.images_per_second for e in epochs) / len(epochs),
         reason=reason,
+        peak_memory=max((e.peak_memory for e in epochs if e.peak_memory is not None), default=None),
     )

@@ -1,65 +1,22 @@
 """One sitting of a study, from opening it to the verdict."""
 
 import contextlib
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sugar_search.errors import FileError, InputError
 from sugar_search.search.coordinator import Coordinator, Emit
 from sugar_search.search.finals import judge
+from sugar_search.search.interrupt import shielded, signals
 from sugar_search.search.plan import Plan
-from sugar_search.search.records import candidates
+from sugar_search.search.records import Candidate, candidates
+from sugar_search.search.results import run_spec
 from sugar_search.search.sampler import Proposer
 from sugar_search.search.store import Store, hold, storage_errors
 from sugar_search.search.view import StudyView, view
 
-__all__ = ["Interrupted", "run_sitting"]
-
-
-class Interrupted(BaseException):
-    """A signal asked the sitting to end; what was done is saved.
-
-    Args:
-        number: the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"signal {number}")
-        self.number = number
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], None]]:
-    """Turns SIGINT and SIGTERM into `Interrupted` while a sitting runs.
-
-    Yields a function that raises it again if a signal came and its exception was swallowed (by a destructor, say).
-    """
-    received: list[int] = []
-
-    def check() -> None:
-        if received:
-            raise Interrupted(received[0])
-
-    def handle(number: int, frame: object) -> None:
-        received.append(number)
-        check()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield check  # only the main thread receives signals
-        return
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield check
-    except Exception:
-        check()  # compiled code that was interrupted (Ray's, for one) turns our exception into one of its own
-        raise
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+__all__ = ["run_sitting"]
 
 
 def run_sitting(plan: Plan, emit: Emit) -> StudyView:
@@ -84,13 +41,8 @@ def run_sitting(plan: Plan, emit: Emit) -> StudyView:
             except Exception:
                 _unmake(made)
                 raise
-            with _signals() as check:
-
-                def checked(event: dict[str, Any]) -> None:
-                    check()
-                    emit(event)
-
-                return _run(plan, store, resumed, checked)
+            with signals():
+                return _run(plan, store, resumed, emit)
     finally:
         lock.release()
 
@@ -121,7 +73,11 @@ def _run(plan: Plan, store: Store, resumed: bool, emit: Emit) -> StudyView:
     proposer = Proposer(plan.space, plan.sampler, [o.direction for o in plan.objectives], plan.seed)
     coordinator = Coordinator(plan, store, proposer, emit)
     try:
-        if plan.engine == "ray":
+        if plan.train_fn is not None:
+            from sugar_search.search.engines.function import run_function
+
+            run_function(coordinator, plan.train_fn)
+        elif plan.engine == "ray":
             from sugar_search.search.engines.ray import run_ray
 
             run_ray(coordinator)
@@ -129,7 +85,9 @@ def _run(plan: Plan, store: Store, resumed: bool, emit: Emit) -> StudyView:
             from sugar_search.search.engines.local import run_local
 
             run_local(coordinator)
-        if coordinator.confirming:
+        if plan.table is not None:
+            coordinator.tidy()
+        elif coordinator.confirming:
             _conclude(coordinator, emit)
         else:
             emit({"event": "note", "text": "time is up before every baseline ended: rerun the same command to go on"})
@@ -141,7 +99,7 @@ def _run(plan: Plan, store: Store, resumed: bool, emit: Emit) -> StudyView:
 def _opening(plan: Plan, store: Store, resumed: bool) -> dict[str, Any]:
     """The first event: which study this is, and the trials of earlier sittings."""
     ended = [t for t in store.trials() if t.ended]
-    earlier = [{"kind": t.kind, "title": t.surrogate.title, "values": list(t.values)} for t in ended if t.values]
+    earlier = [{"kind": t.kind, "title": t.title, "values": list(t.values)} for t in ended if t.values]
     about = {"name": plan.name, "folder": str(plan.folder), "resumed": resumed, "identity": plan.identity}
     wanted = {"epochs": plan.recipe.epochs, "trials": plan.trials, "seconds": plan.time_budget, "workers": plan.workers}
     return {"event": "study", **about, **wanted, "earlier": earlier}
@@ -149,27 +107,40 @@ def _opening(plan: Plan, store: Store, resumed: bool) -> dict[str, Any]:
 
 def _conclude(coordinator: Coordinator, emit: Emit) -> None:
     """Reads the test set for the finalists' runs that have not read it, and stores the verdict."""
-    from sugar_search.training.loop import evaluate_test
-
     plan, store = coordinator.plan, coordinator.store
-    test = dict(store.get("test", {}))
     chosen = coordinator.finalists()
-    device = "cuda" if plan.gpus > 0 else "cpu"
-    canonicals = {c.surrogate.canonical for c in chosen}
-    for trial in (t for t in coordinator.trials if t.surrogate.canonical in canonicals):
-        for seed, run in trial.runs.items():
-            if run.state != "complete" or run.run in test:
-                continue
-            try:
-                test[run.run] = evaluate_test(coordinator.spec(trial, seed, device)).to_dict()
-            except FileError as error:
-                # Weights deleted by hand, or of a surrogate that was overtaken and came back with more seeds.
-                emit({"event": "note", "text": f"no test metrics of run {run.run}: {error}"})
-                continue
-            store.set("test", test)
+    test = _own_values(chosen) if plan.train_fn is not None else _test_metrics(coordinator, chosen, emit)
     coordinator.tidy()
     tried = sum(c.seen for c in candidates(coordinator.trials))
     verdict = judge(chosen, test, plan.objectives[0], tried)
     if verdict:
         store.set("verdict", verdict.to_dict())
         emit({"event": "verdict", "text": verdict.text})
+
+
+def _own_values(chosen: Sequence[Candidate]) -> dict[str, Any]:
+    """What the user's function returned on fresh seeds, by run: nothing was chosen by those."""
+    return {run.run: {"value": run.values[0]} for c in chosen for seed, run in c.runs.items() if seed in c.fresh}
+
+
+def _test_metrics(coordinator: Coordinator, chosen: Sequence[Candidate], emit: Emit) -> dict[str, Any]:
+    """Test metrics by run, stored one by one; those of the finalists' runs are read where they are missing."""
+    from sugar_search.training.loop import evaluate_test
+
+    plan, store = coordinator.plan, coordinator.store
+    test = dict(store.get("test", {}))
+    device = "cuda" if plan.gpus > 0 else "cpu"
+    keys = {(c.surrogate.canonical, c.sugar) for c in chosen}
+    for trial in (t for t in coordinator.trials if t.key in keys):
+        for seed, run in trial.runs.items():
+            if run.state != "complete" or run.run in test:
+                continue
+            try:
+                test[run.run] = evaluate_test(run_spec(plan, trial, seed, device)).to_dict()
+            except FileError as error:
+                # Weights deleted by hand, or of a surrogate that was overtaken and came back with more seeds.
+                emit({"event": "note", "text": f"no test metrics of run {run.run}: {error}"})
+                continue
+            with shielded():
+                store.set("test", test)
+    return test

@@ -191,6 +191,8 @@ class Store:
         seeds: Sequence[int],
         params: Mapping[str, Any],
         distributions: Mapping[str, BaseDistribution],
+        *,
+        sugar: bool = True,
     ) -> TrialRecord:
         """Adds a WAITING trial in one transaction."""
         attributes = {
@@ -199,6 +201,7 @@ class Store:
             "formula": surrogate.text,
             "canonical": surrogate.canonical,
             "seeds": list(seeds),
+            "sugar": sugar,
         }
         self.study.add_trial(
             create_trial(
@@ -257,6 +260,7 @@ def _record(trial: FrozenTrial, study: str) -> TrialRecord:
             deaths=deaths,
             values=tuple(trial.values or ()),
             reason=attributes.get("reason"),
+            sugar=attributes.get("sugar", True),
         )
     except (KeyError, TypeError, ValueError) as error:
         rule = f"trial {trial.number} must hold what sugar-search writes"

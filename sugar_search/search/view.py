@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sugar_search.errors import FileError, StudyError
-from sugar_search.search.objective import Objective, parse_objectives
+from sugar_search.search.objective import Objective, read_objectives
 from sugar_search.search.records import Candidate, TrialRecord, candidates
 from sugar_search.search.store import Store, sqlite_url, storage_errors
 from sugar_search.symbolic.surrogate import Surrogate
@@ -46,9 +46,9 @@ class StudyView:
         first = self.objectives[0]
         if self.verdict:
             for candidate in self.candidates:
-                if candidate.surrogate.canonical == self.verdict["canonical"]:
+                if candidate.sugar and candidate.surrogate.canonical == self.verdict["canonical"]:
                     return candidate.surrogate
-        done = [c for c in self.candidates if c.state == "COMPLETE" and c.score() is not None]
+        done = [c for c in self.candidates if c.sugar and c.state == "COMPLETE" and c.score() is not None]
         pick = max if first.maximise else min
         return pick(done, key=lambda c: c.score() or 0.0).surrogate if done else None
 
@@ -66,7 +66,7 @@ def view(store: Store, folder: Path) -> StudyView:
         name=store.name,
         folder=folder,
         identity=identity,
-        objectives=parse_objectives(str(identity["objective"])),
+        objectives=read_objectives(str(identity["objective"])),
         trials=tuple(store.trials()),
         test=dict(store.get("test", {})),
         verdict=store.get("verdict"),

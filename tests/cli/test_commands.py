@@ -198,6 +198,8 @@ def test_the_leaderboard_has_a_heading_for_every_cell(study):
     assert relu["accuracy"] == f"{100 * runs.validation_accuracy.mean():.2f}%"
     assert relu["sparsity"] == f"{100 * runs.validation_sparsity.mean():.2f}%"
     assert relu["test"] == f"{100 * runs.test_accuracy.mean():.2f}% ± {100 * runs.test_accuracy.std():.2f}%"
+    assert relu["images/s"] == f"{runs.images_per_second.mean():.0f}"
+    assert relu["peak MB"] == f"{runs.peak_memory_mb.max():.0f}" and int(relu["peak MB"]) > 100
     assert relu["state"] == "complete"
 
 

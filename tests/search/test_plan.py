@@ -3,7 +3,8 @@
 import pytest
 
 from sugar_search.errors import FileError, InputError, UnknownNameError
-from sugar_search.search.plan import PAPER_SEEDS, build_plan, fresh_seeds, load_baselines, parse_duration, run_seeds
+from sugar_search.search.pinned import load_baselines
+from sugar_search.search.plan import PAPER_SEEDS, build_plan, fresh_seeds, parse_duration, run_seeds
 from sugar_search.search.preflight import MAX_REPEATS, preflight
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sugar_search import catalog
 from sugar_search.errors import FileError, FormulaError
-from sugar_search.search.plan import load_baselines
+from sugar_search.search.pinned import load_baselines
 from sugar_search.search.space import load_space
 
 SPACES = catalog.names("spaces")

@@ -16,9 +16,10 @@ from studies import results
 from sugar_search.errors import DivergedError, FileError, StudyError
 from sugar_search.search import sitting
 from sugar_search.search import store as stores
+from sugar_search.search.interrupt import Interrupted
 from sugar_search.search.plan import fresh_seeds
 from sugar_search.search.records import BASELINE, CONFIRMATION, PROPOSAL
-from sugar_search.search.sitting import Interrupted, run_sitting
+from sugar_search.search.sitting import run_sitting
 from sugar_search.search.view import read_study
 from sugar_search.training import loop
 

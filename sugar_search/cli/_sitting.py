@@ -1,0 +1,76 @@
+"""What the commands that train share: notes, a sitting with its live view, what Ctrl-C leaves."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sugar_search.search.plan import Plan
+    from sugar_search.search.view import StudyView
+
+__all__ = ["notes", "sit"]
+
+
+class _Stderr(logging.Handler):
+    """Prints to whatever standard error is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"sugar-search: {record.getMessage()}", file=sys.stderr)
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Shows what the package has to say while a study is prepared: data that is downloaded or decoded."""
+    log = logging.getLogger("sugar_search")
+    handler, level = _Stderr(), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def sit(plan: "Plan", arguments: Mapping[str, Any], said: Sequence[str], *, as_json: bool) -> "StudyView":
+    """Runs a sitting with a live view and writes the results folder; `said` is what preflight noted.
+
+    Raises:
+        typer.Exit: a signal ended the sitting; everything finished is saved and the command to go on was printed.
+    """
+    from sugar_search.report.folder import write_folder, write_run_json
+    from sugar_search.report.live import live_view
+    from sugar_search.search.interrupt import Interrupted
+    from sugar_search.search.sitting import run_sitting
+    from sugar_search.search.view import read_study
+
+    try:
+        with live_view(plan.objectives[0], as_json=as_json) as emit:
+
+            def watch(event: dict[str, Any]) -> None:
+                if event["event"] == "study":
+                    write_run_json(plan.folder, arguments, plan.identity)
+                emit(event)
+                if event["event"] == "study":
+                    for text in said:
+                        emit({"event": "note", "text": text})
+
+            study = run_sitting(plan, watch)
+    except Interrupted as stop:
+        write_folder(read_study(str(plan.folder), plan.folder.parent, plan.url))
+        print(f"stopped; everything finished is saved. Go on with: {_command()}", file=sys.stderr)
+        raise typer.Exit(128 + stop.number) from None
+    write_folder(study)
+    return study
+
+
+def _command() -> str:
+    """What was typed, without a password in a storage URL."""
+    from sugar_search.search.store import without_password
+
+    return shlex.join(["sugar-search", *(without_password(w) if "://" in w else w for w in sys.argv[1:])])

@@ -1,0 +1,72 @@
+"""`sugar-search reproduce table1 | table4 | table5`: the paper's tables, trained here."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["reproduce"]
+
+
+def reproduce(
+    table: Annotated[str, typer.Argument(help="table1, table4 or table5.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs with their time on this machine and disk; train nothing.")
+    ] = False,
+    arch: Annotated[list[str] | None, typer.Option(help="Only this architecture; may be repeated.")] = None,
+    surrogate: Annotated[list[str] | None, typer.Option(help="Only this surrogate; may be repeated.")] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(help="paper: select epochs as it did; validation: never by test data."),
+    ] = "paper",
+    epochs: Annotated[int | None, typer.Option(help="Epochs per run, instead of the paper's.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Seeds per row, the first of the paper's five.")] = None,
+    engine: Annotated[str, typer.Option(help="Where runs execute: local or ray.")] = "local",
+    workers: Annotated[int | None, typer.Option(help="Runs at a time. [default: one per core or GPU]")] = None,
+    threads_per_trial: Annotated[int, typer.Option(help="CPU threads per run.")] = 1,
+    gpus_per_trial: Annotated[float | None, typer.Option(help="GPUs per run. [default: 1 if any]")] = None,
+    loader_workers: Annotated[int | None, typer.Option(help="Processes per run that prepare images.")] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Run networks through torch.compile.")] = False,
+    data_dir: Annotated[Path, typer.Option(help="Folder where datasets lie and are downloaded to.")] = Path("data"),
+    offline: Annotated[bool, typer.Option("--offline", help="Never download a dataset.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder that holds the results folders.")] = Path("results"),
+    storage: Annotated[str | None, typer.Option(help="Optuna storage URL.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
+) -> None:
+    """Train a table of the paper and print the paper's value, ours and the difference.
+
+    Studies are resumed: run the same command again to go on.
+    """
+    from sugar_search.cli._sitting import notes, sit
+    from sugar_search.report.reproduction import dry_run_text, results, write_table
+    from sugar_search.search.preflight import preflight
+    from sugar_search.search.reproduction import find_table, table_plans
+
+    options = {
+        "engine": engine,
+        "workers": workers,
+        "threads": threads_per_trial,
+        "gpus": gpus_per_trial,
+        "loaders": loader_workers,
+        "compile": compile,
+        "data_dir": data_dir,
+        "offline": offline,
+    }
+    filters = {"archs": arch or (), "surrogates": surrogate or (), "protocol": protocol}
+    found = find_table(table)
+    plans = table_plans(found, epochs=epochs, repeats=repeats, out=out, storage=storage, **filters, **options)
+    if dry_run:
+        print(dry_run_text(found, plans, as_json=as_json))
+        return
+    with notes():
+        said = [preflight(plan) for _, plan in plans]
+    arguments = {"table": table, "epochs": epochs, "repeats": repeats, **filters, **options}
+    studies = []
+    for (pinned, plan), lines in zip(plans, said, strict=True):
+        studies.append((pinned, sit(plan, arguments, lines, as_json=as_json)))
+    print(results(found, plans, studies, as_json=as_json))
+    print(write_table(found, studies, out), file=sys.stderr if as_json else sys.stdout)
+    if all(t.state == "FAIL" for _, study in studies for t in study.trials):
+        print("sugar-search: every trial failed", file=sys.stderr)
+        raise typer.Exit(1)

@@ -1,0 +1,139 @@
+"""`sugar-search reproduce`: the paper's tables listed, and a small table trained, resumed and compared."""
+
+import json
+import re
+import sys
+
+import pandas as pd
+import pytest
+
+from sugar_search import catalog
+from sugar_search.cli import main
+
+SMALL = """
+description = "A small table"
+seeds = [1, 10, 20, 25, 42]
+[[study]]
+arch = "mlp"
+dataset = "digits"
+recipe = "digits"
+epochs = 2
+trial = [
+    { surrogate = "relu", published = [90.5, 0.4] },
+    { surrogate = "gelu", sugar = false, published = [91.25, 0.5] },
+    { surrogate = "gelu", published = [92.0, 0.6] },
+]
+[[study]]
+arch = "narrow_mlp"
+dataset = "digits"
+recipe = "digits"
+epochs = 2
+validation = "test"
+trial = [{ surrogate = "bsilu", published = [20.0, 1.0] }]
+"""
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """The catalog with one more table, called small."""
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    shipped = catalog.find
+
+    def find(kind):
+        return {**shipped(kind), "small": path} if kind == "trials" else shipped(kind)
+
+    monkeypatch.setattr(catalog, "find", find)
+
+
+@pytest.fixture
+def sugar(monkeypatch, capsys, tmp_path):
+    """Runs a command line in this process; returns exit code, standard output and standard error."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["sugar-search", *words])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr()
+        return stop.value.code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def options(tmp_path):
+    return ["--workers", "0", "--gpus-per-trial", "0", "--out", str(tmp_path / "results")]
+
+
+def test_a_table_is_trained_compared_and_resumed(small, sugar, options, tmp_path):
+    code, out, _ = sugar("reproduce", "small", "--repeats", "2", *options)
+    assert code == 0
+    table = pd.read_csv(tmp_path / "results" / "small.csv")
+    assert list(table["activation"]) == ["ReLU", "GELU", "GELU", "B-SiLU(α=1.67)"]
+    assert list(table["SUGAR"]) == [True, False, True, True]
+    assert (table["seeds"] == 2).all() and (table["epochs"] == 2).all()
+    assert list(table["paper"]) == [90.5, 91.25, 92.0, 20.0]
+    assert ((table["ours"] - table["paper"]) - table["difference"]).abs().max() < 1e-9
+    assert table["ours"][:3].between(20, 100).all()
+    # GELU itself and ReLU with GELU's derivative are different networks.
+    assert table["ours"][1] != table["ours"][2]
+    assert table["last"].notna().tolist() == [False, False, False, True]
+    assert "90.50 ± 0.40" in out and "last epoch: no selection at all" in out
+    assert "not the paper's experiment" not in out  # 2 of 2 epochs, all images
+    runs = pd.concat(pd.read_csv(path) for path in (tmp_path / "results").glob("*/runs.csv"))
+    assert len(runs) == 8 and runs["run"].is_unique
+    assert runs["test_accuracy"].notna().all()  # every row of the paper's tables is a test accuracy
+
+    # Again with a third seed: only that one is trained.
+    code, out, _ = sugar("reproduce", "small", "--repeats", "3", "--json", *options)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [e["seed"] for e in events if e["event"] == "start"] == [20] * 4
+    rows = next(e for e in events if e["event"] == "table")["rows"]
+    assert [row["seeds"] for row in rows] == [3] * 4
+
+
+def test_selecting_by_validation_samples_is_another_study_and_says_so(small, sugar, options, tmp_path):
+    words = ["reproduce", "small", "--arch", "narrow_mlp", "--repeats", "1", "--epochs", "1"]
+    assert sugar(*words, *options)[0] == 0
+    code, out, _ = sugar(*words, "--protocol", "validation", *options)
+    assert code == 0
+    assert "1 of the paper's 2 epochs; epochs selected on validation samples" in out
+    assert len(list((tmp_path / "results").glob("small-narrow_mlp-*/study.db"))) == 2
+
+
+def test_filters_keep_rows(small, sugar, options):
+    code, out, _ = sugar("reproduce", "small", "--surrogate", "gelu", "--dry-run", *options)
+    assert code == 0
+    assert "small: 10 runs" in out and "B-SiLU" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["table7"], "did you mean table"),
+        (["paper"], "what to reproduce must be a known name"),
+        (["small", "--arch", "resnet"], "--arch must be a known name"),
+        (["small", "--surrogate", "gelo"], "did you mean gelu"),
+        (["small", "--arch", "narrow_mlp", "--surrogate", "gelu"], "a part of the table must remain"),
+        (["small", "--protocol", "mine"], "--protocol must be paper or validation"),
+        (["small", "--repeats", "0"], "--repeats must be 1"),
+        (["small", "--epochs", "0"], "epochs must be 1 or more"),
+        (["table4", "--offline", "--data-dir", "nowhere"], "cifar10 needs its files"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_writes_nothing(small, sugar, options, tmp_path, words, said):
+    code, out, err = sugar("reproduce", *words, *options)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1 and said in err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("table", "runs"), [("table1", 60), ("table4", 210), ("table5", 210)])
+def test_a_dry_run_of_the_papers_tables_lists_every_run(sugar, options, tmp_path, table, runs):
+    code, out, _ = sugar("reproduce", table, "--dry-run", "--data-dir", str(tmp_path / "none"), *options)
+    assert code == 0
+    assert len([line for line in out.splitlines() if line.endswith("to do")]) == runs
+    assert re.search(rf"{table}: {runs} runs, about \d+h\d\dm on this machine; [\d.]+ GiB of disk, \d+ MiB", out)
+    assert not (tmp_path / "results").exists()

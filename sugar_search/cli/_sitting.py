@@ -1,11 +1,12 @@
 """What the commands that train share: notes, a sitting with its live view, what Ctrl-C leaves."""
 
+import contextlib
 import logging
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
@@ -24,8 +25,22 @@ class _Stderr(logging.Handler):
 
 
 @contextmanager
-def notes() -> Iterator[None]:
+def notes(*, as_json: bool) -> Iterator[None]:
     """Shows what the package has to say while a study is prepared: data that is downloaded or decoded."""
+    with _events_alone(as_json), _shown():
+        yield
+
+
+@contextmanager
+def _events_alone(as_json: bool) -> Iterator[IO[str]]:
+    """Standard output for JSON lines alone: what a user's module prints goes to standard error."""
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield out
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
     log = logging.getLogger("sugar_search")
     handler, level = _Stderr(), log.level
     log.addHandler(handler)
@@ -50,7 +65,11 @@ def sit(plan: "Plan", arguments: Mapping[str, Any], said: Sequence[str], *, as_j
     from sugar_search.search.view import read_study
 
     try:
-        with live_view(plan.objectives[0], as_json=as_json) as emit:
+        with (
+            _quiet(),
+            _events_alone(as_json) as out,
+            live_view(plan.objectives[0], as_json=as_json, out=out) as emit,
+        ):
 
             def watch(event: dict[str, Any]) -> None:
                 if event["event"] == "study":
@@ -67,6 +86,19 @@ def sit(plan: "Plan", arguments: Mapping[str, Any], said: Sequence[str], *, as_j
         raise typer.Exit(128 + stop.number) from None
     write_folder(study)
     return study
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the log out of the live view: what a network has to say of itself was noted before the first run."""
+    log, handler = logging.getLogger("sugar_search"), logging.NullHandler()
+    log.addHandler(handler)
+    before, log.propagate = log.propagate, False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = before
 
 
 def _command() -> str:

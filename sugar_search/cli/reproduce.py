@@ -40,7 +40,7 @@ def reproduce(
     """
     from sugar_search.cli._sitting import notes, sit
     from sugar_search.report.reproduction import dry_run_text, results, write_table
-    from sugar_search.search.preflight import preflight
+    from sugar_search.search.preflight import preflight_all
     from sugar_search.search.reproduction import find_table, table_plans
 
     options = {
@@ -59,14 +59,17 @@ def reproduce(
     if dry_run:
         print(dry_run_text(found, plans, as_json=as_json))
         return
-    with notes():
-        said = [preflight(plan) for _, plan in plans]
+    with notes(as_json=as_json):
+        said = preflight_all([plan for _, plan in plans])
     arguments = {"table": table, "epochs": epochs, "repeats": repeats, **filters, **options}
     studies = []
-    for (pinned, plan), lines in zip(plans, said, strict=True):
-        studies.append((pinned, sit(plan, arguments, lines, as_json=as_json)))
-    print(results(found, plans, studies, as_json=as_json))
-    print(write_table(found, studies, out), file=sys.stderr if as_json else sys.stdout)
+    try:
+        for (pinned, plan), lines in zip(plans, said, strict=True):
+            studies.append((pinned, sit(plan, arguments, lines, as_json=as_json)))
+    finally:
+        if studies:  # also what stood when a signal came
+            print(results(found, plans[: len(studies)], studies, as_json=as_json))
+            print(write_table(found, studies, out), file=sys.stderr if as_json else sys.stdout)
     if all(t.state == "FAIL" for _, study in studies for t in study.trials):
         print("sugar-search: every trial failed", file=sys.stderr)
         raise typer.Exit(1)

@@ -18,7 +18,7 @@ def run(*, as_json: bool, **options: Any) -> None:
     from sugar_search.search.plan import build_plan
     from sugar_search.search.preflight import preflight
 
-    with notes():
+    with notes(as_json=as_json):
         plan = build_plan(**options)
         said = preflight(plan)
     study = sit(plan, options, said, as_json=as_json)
@@ -26,7 +26,7 @@ def run(*, as_json: bool, **options: Any) -> None:
         _print_json(study)
     else:
         _print_results(study)
-    if all(t.state == "FAIL" for t in study.trials):
+    if study.trials and all(t.state == "FAIL" for t in study.trials):
         print(f"sugar-search: every trial failed; the first: {study.trials[0].reason}", file=sys.stderr)
         raise typer.Exit(1)
 

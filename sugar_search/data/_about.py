@@ -82,11 +82,16 @@ def dataset_name(text: str) -> str:
 def data_mark(text: str, data_dir: Path | None) -> str | None:
     """What tells one user's files from another's under the same name; None of datasets that are what they are.
 
+    A callable of the user may read anything in `data_dir`, so there the folder itself stands for them.
+
     Raises:
         UnknownNameError: there is no such dataset.
     """
-    make = None if catalog.is_reference(text) else getattr(module_of(parse(text)[0]), "mark", None)
-    return None if make is None else make(Path(data_dir or DATA_DIR).expanduser().absolute())
+    folder = Path(data_dir or DATA_DIR).expanduser().absolute()
+    if catalog.is_reference(text):
+        return None if data_dir in (None, DATA_DIR) else str(folder)
+    make = getattr(module_of(parse(text)[0]), "mark", None)
+    return None if make is None else make(folder)
 
 
 def is_present(text: str, data_dir: Path | None) -> bool:

@@ -11,6 +11,7 @@ from sugar_search.report.board import duration
 from sugar_search.search.estimate import PlannedRuns, planned_runs, unlike_the_paper
 from sugar_search.search.pinned import Entry, PinnedStudy, Table
 from sugar_search.search.plan import Plan
+from sugar_search.search.preflight import check_numbers
 from sugar_search.search.records import Candidate, mean_std, title_of
 from sugar_search.search.view import StudyView
 from sugar_search.training.checkpoint import write_atomically
@@ -26,7 +27,7 @@ def table_frame(studies: Studies) -> pd.DataFrame:
 
     Columns: arch, dataset, activation, SUGAR, paper and paper std (the paper's, in percent), ours, ours std and
     difference (test accuracy at the selected epoch, in percent and points), last (test accuracy after the last epoch,
-    where the test set is what the epochs were selected by), seeds, epochs.
+    where the test set is what the epochs were selected by), seeds, failed (runs without a result), epochs.
     """
     return pd.DataFrame([_row(pinned, view, entry) for pinned, view in studies for entry in pinned.entries])
 
@@ -50,9 +51,16 @@ def _row(pinned: PinnedStudy, view: StudyView, entry: Entry) -> dict[str, Any]:
         "difference": None if ours is None or paper is None else ours - paper,
         "last": _last(found, pinned),
         "seeds": len(tested),
+        "failed": _failed(view, key),
         "epochs": max((r.epochs for r in runs), default=0),
         "state": "" if found is None else (found.reason or found.state.lower()),
     }
+
+
+def _failed(view: StudyView, key: tuple[str, bool]) -> int:
+    """Seeds of a row that ended without a result."""
+    runs = [(seed, run.state) for t in view.trials if t.key == key for seed, run in t.runs.items()]
+    return len({seed for seed, _ in runs} - {seed for seed, state in runs if state == "complete"})
 
 
 def _last(found: Candidate | None, pinned: PinnedStudy) -> float | None:
@@ -66,6 +74,9 @@ def results(table: Table, plans: Plans, studies: Studies, *, as_json: bool) -> s
     """The table for the terminal, with what makes it another experiment than the paper's; or as one JSON object."""
     frame = table_frame(studies)
     remarks = [said for pinned, plan in plans if (said := unlike_the_paper(pinned, plan, read=True))]
+    if frame["failed"].any():
+        bad = [t for _, view in studies for t in view.trials if t.state == "FAIL"]
+        remarks += [f"{t.title}: {t.reason}" for t in bad]
     if frame["last"].notna().any():
         remarks.append("ours: best epoch on the test set, as in the paper; last epoch: no selection at all")
     if as_json:
@@ -87,6 +98,8 @@ def write_table(table: Table, studies: Studies, out: Path) -> str:
 
 def dry_run_text(table: Table, plans: Plans, *, as_json: bool) -> str:
     """Every run with its estimated time on this machine, and what all of them need."""
+    for _, plan in plans:
+        check_numbers(plan)
     found = [planned_runs(plan) for _, plan in plans]
     runs = [run for each in found for run in each.runs]
     if as_json:
@@ -109,11 +122,12 @@ def dry_run_text(table: Table, plans: Plans, *, as_json: bool) -> str:
 
 
 def _total(found: Sequence[PlannedRuns]) -> dict[str, Any]:
-    """Studies run one after the other, so times add up; so do downloads. Folders are emptied as runs end."""
+    """Studies run one after the other, so times add up, and folders empty as runs end. A dataset counts once."""
+    datasets = {each.dataset: each for each in found}.values()
     return {
         "seconds": sum(each.seconds for each in found),
-        "disk_bytes": max(each.disk_bytes for each in found) + sum(each.data_bytes for each in found),
-        "download_bytes": sum(each.download_bytes for each in found),
+        "disk_bytes": max(each.disk_bytes for each in found) + sum(each.data_bytes for each in datasets),
+        "download_bytes": sum(each.download_bytes for each in datasets),
     }
 
 
@@ -137,7 +151,7 @@ def _grid(table: Table, frame: pd.DataFrame) -> str:
             "ours": _cell(row["ours"], row["ours std"]),
             "difference": "-" if pd.isna(row["difference"]) else f"{row['difference']:+.2f}",
             "last epoch": _cell(row["last"], None),
-            "seeds": str(row["seeds"]),
+            "seeds": str(row["seeds"]) + (f" ({row['failed']} failed)" if row["failed"] else ""),
             "epochs": str(row["epochs"]),
         }
         grid.add_row(*(cells[name] for name in columns))

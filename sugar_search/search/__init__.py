@@ -35,7 +35,9 @@ class _Search(ModuleType):
             same call goes on where an interrupted one ended.
 
         Raises:
-            InputError: an option breaks a rule; nothing is written.
+            InputError: an option breaks a rule, or `train_fn` is no plain function (but a lambda, a closure, a partial,
+                a method, an object) and `study` is not given; nothing is written.
+            KeyboardInterrupt: Ctrl-C; everything finished is saved.
         """
         from sugar_search.search.function import search_function
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sugar_search.search.finals import finalists
 from sugar_search.search.interrupt import shielded
-from sugar_search.search.jobs import DIED, FAILED, STOPPED, Job, Outcome
+from sugar_search.search.jobs import COMPLETE, DIED, FAILED, STOPPED, Job, Outcome
 from sugar_search.search.plan import Plan, fresh_seeds, run_seeds
 from sugar_search.search.racing import goes_on, in_better_half, rungs, scores_at
 from sugar_search.search.records import (
@@ -138,6 +138,8 @@ class Coordinator:
         """Removes the weights that nobody needs: of runs whose test metrics are known, and of all but the finalists."""
         tested = self.store.get("test", {})
         keep = set(self.live)
+        if self.plan.table is not None:  # every run of a table is tested
+            keep |= {r.run for t in self.trials for r in t.runs.values() if r.state == COMPLETE and r.run not in tested}
         keep |= {run.run for c in self.finalists() for run in c.runs.values() if run.run not in tested}
         keep |= {t.run(s) for t in self.trials if not t.ended for s in t.seeds}
         work = self.plan.folder / "work"
@@ -196,6 +198,9 @@ class Coordinator:
     def _enqueue(self, trial: TrialRecord) -> None:
         # A proposal's seeds follow one another, for each decides about the next.
         seeds = trial.undecided[:1] if trial.kind == PROPOSAL else trial.undecided
+        if self.plan.table is not None:  # an earlier sitting may have planned rows and seeds that this one leaves out
+            kept = {b.key for b in self.plan.baselines} if trial.kind == BASELINE else {trial.key}
+            seeds = tuple(s for s in seeds if trial.key in kept and s in run_seeds(self.plan.repeats))
         self.queue.extend((trial, seed) for seed in seeds)
 
     def _add(
@@ -209,11 +214,12 @@ class Coordinator:
     def _missing(self, surrogate: Surrogate, seeds: Iterable[int], sugar: bool = True) -> tuple[int, ...]:
         """The seeds that no trial of this surrogate has ended or will run: a (surrogate, seed) pair is trained once.
 
-        A run that racing stopped does not count: it has no result, and a baseline or a finalist needs one.
+        A run that racing stopped does not count: it has no result, and a baseline or a finalist needs one. Nor does one
+        that failed by accident (no memory, a full disk): the next sitting tries it again.
         """
         held = set()
         for trial in (t for t in self.trials if t.key == (surrogate.canonical, sugar)):
-            held |= {s for s, run in trial.runs.items() if run.state != STOPPED}
+            held |= {s for s, r in trial.runs.items() if r.state != STOPPED and (r.state != FAILED or r.diverged)}
             held |= set() if trial.ended else set(trial.seeds)
         return tuple(seed for seed in seeds if seed not in held)
 

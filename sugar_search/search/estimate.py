@@ -9,7 +9,7 @@ from sugar_search.search.pinned import PinnedStudy
 from sugar_search.search.plan import Plan, run_seeds
 from sugar_search.search.records import BASELINE, TrialRecord
 from sugar_search.search.results import run_spec
-from sugar_search.search.store import Store
+from sugar_search.search.store import Store, is_new, storage_errors
 
 __all__ = ["PlannedRuns", "planned_runs", "unlike_the_paper"]
 
@@ -19,10 +19,11 @@ class PlannedRuns:
     """The runs of one study.
 
     Attributes:
-        runs: one dictionary per run: study, run, title, seed, state ("done" or "to do").
+        runs: one dictionary per run: study, run, title, seed, state ("done", "failed" or "to do").
         seconds_per_run: of one run on this machine.
         seconds: of all that are to do, `workers` at a time.
         device: where they run.
+        dataset: its name.
         disk_bytes: of the results folder at its fullest.
         data_bytes: of the decoded dataset.
         download_bytes: of the dataset when it is not there.
@@ -32,13 +33,19 @@ class PlannedRuns:
     seconds_per_run: float
     seconds: float
     device: str
+    dataset: str
     disk_bytes: int
     data_bytes: int
     download_bytes: int
 
 
 def planned_runs(plan: Plan) -> PlannedRuns:
-    """Lists the runs of a table's study and measures a few steps; reads no data and writes nothing."""
+    """Lists the runs of a table's study and measures a few steps; reads no data and writes nothing.
+
+    Raises:
+        InputError: a number of the plan is out of range.
+        FileError: the study's storage cannot be read.
+    """
     from sugar_search.training.estimate import cost_of
 
     known = facts(plan.dataset)
@@ -48,14 +55,14 @@ def planned_runs(plan: Plan) -> PlannedRuns:
         TrialRecord(index, BASELINE, "WAITING", entry.surrogate, run_seeds(plan.repeats), sugar=entry.sugar)
         for index, entry in enumerate(plan.baselines)
     ]
-    done = _done(plan)
+    ended = _ended(plan)
     runs = [
         {
             "study": plan.name,
             "run": trial.run(seed),
             "title": trial.title,
             "seed": seed,
-            "state": "done" if trial.run(seed) in done else "to do",
+            "state": ended.get(trial.run(seed), "to do"),
         }
         for trial in trials
         for seed in trial.seeds
@@ -77,20 +84,22 @@ def planned_runs(plan: Plan) -> PlannedRuns:
         seconds_per_run=cost.seconds,
         seconds=rounds * cost.seconds,
         device=device,
+        dataset=plan.dataset,
         disk_bytes=at_once * cost.disk_bytes,
         data_bytes=values,
         download_bytes=0 if present else known.download_bytes,
     )
 
 
-def _done(plan: Plan) -> set[str]:
-    """Ids of the runs that an earlier sitting completed."""
-    if not (plan.folder / "study.db").is_file():
-        return set()
-    store = Store(plan.url, plan.name)
-    if store.identity() is None:
-        return set()
-    return {run.run for trial in store.trials() for run in trial.runs.values() if run.state == "complete"}
+def _ended(plan: Plan) -> dict[str, str]:
+    """ "done" or "failed" for the runs that an earlier sitting ended and that no later one repeats."""
+    if is_new(plan.url):
+        return {}
+    with storage_errors(plan.url):
+        store = Store(plan.url, plan.name)
+        runs = [] if store.identity() is None else [run for trial in store.trials() for run in trial.runs.values()]
+    failed = {run.run: "failed" for run in runs if run.state == "failed" and run.diverged}
+    return failed | {run.run: "done" for run in runs if run.state == "complete"}
 
 
 def unlike_the_paper(pinned: PinnedStudy, plan: Plan, *, read: bool = False) -> str:

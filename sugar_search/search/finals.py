@@ -136,7 +136,8 @@ def _sentence(c: Comparison, unit: str, fresh: bool) -> str:
     kind = "fresh seeds" if fresh else "seeds"
     head = f"{c.subject} against {c.against}:"
     if c.difference is None:
-        return f"{head} not decided (no common seed with a test result)."
+        why = "no fresh seed in common" if unit == "value" else "no common seed with a test result"
+        return f"{head} not decided ({why})."
     if c.p is None or c.low is None or c.high is None or c.detectable is None:
         why = "one seed" if c.seeds == 1 else f"{c.seeds} {kind} without a spread to judge by"
         return f"{head} not decided ({why}; {unit} {show(c.difference)})."

@@ -1,8 +1,11 @@
 """`ss.search(train_fn)`: a search around the user's own training function."""
 
+import hashlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 from sugar_search.errors import InputError
@@ -40,16 +43,18 @@ def search_function(
     on_event: Emit | None = None,
 ) -> StudyView:
     """See `sugar_search.search`, which is this function."""
-    if not callable(train_fn):
-        rule = "train_fn must be a function of make_activation and run"
-        raise InputError(rule, train_fn, "write def train(make_activation, run): ...")
+    counts = {"trials": trials, "epochs": epochs, "seed": seed, "repeats": repeats, "confirm": confirm}
+    for option, value in counts.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise InputError(f"{option} must be a whole number", value, "give one such as 3")
+    arch = _identified(train_fn, study)
     if direction not in FUNCTION_OBJECTIVES:
         raise InputError("direction must be maximize or minimize", direction, "say which value is better")
     plan = Plan(
         name="",
         folder=Path(out),
         url="",
-        arch=f"function {_name(train_fn)}",
+        arch=arch,
         dataset="of the function",
         recipe=_recipe(epochs),
         recipe_name="of the function",
@@ -80,10 +85,37 @@ def torch_threads() -> int:
     return torch.get_num_threads()
 
 
-def _name(train_fn: Callable[..., float]) -> str:
-    """Module and name; of a callable object, those of its class."""
-    named = train_fn if hasattr(train_fn, "__qualname__") else type(train_fn)
-    return f"{named.__module__}.{named.__qualname__}"
+def _identified(train_fn: Callable[..., float], study: str | None) -> str:
+    """The function's name and a digest of its code: another function, or an edited one, is another study.
+
+    Raises:
+        InputError: it cannot be called, or only a name given to the study can tell it from others.
+    """
+    if not callable(train_fn):
+        rule = "train_fn must be a function of make_activation and run"
+        raise InputError(rule, train_fn, "write def train(make_activation, run): ...")
+    plain = isinstance(train_fn, FunctionType) and train_fn.__closure__ is None and train_fn.__name__ != "<lambda>"
+    if not plain and study is None:
+        rule = "a train_fn other than a plain function may hold values that make it another one, so it needs study="
+        raise InputError(rule, train_fn, 'name the study: study="my-study"')
+    function: Any = train_fn
+    while isinstance(function, partial):
+        function = function.func
+    function = getattr(function, "__func__", function)
+    named = function if hasattr(function, "__qualname__") else type(function)
+    code = getattr(function, "__code__", None)
+    mark = "" if code is None else f" ({_digest(code)[:8]})"
+    return f"function {named.__module__}.{named.__qualname__}{mark}"
+
+
+def _digest(code: CodeType) -> str:
+    """Sha256 of what a function does; not of where it stands, which an edit above it moves."""
+    digest = hashlib.sha256(code.co_code)
+    digest.update(repr(code.co_names).encode())
+    for constant in code.co_consts:
+        inner = _digest(constant) if isinstance(constant, CodeType) else repr(constant)
+        digest.update(inner.encode())
+    return digest.hexdigest()
 
 
 def _recipe(epochs: int | None) -> Recipe:

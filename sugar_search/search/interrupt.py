@@ -4,6 +4,7 @@ A signal's exception may appear anywhere. Inside a transaction it could leave a 
 Python swallows it. So while the coordinator works the signal is only noted, and raised when that step is done.
 """
 
+import os
 import signal
 import sys
 import threading
@@ -26,6 +27,10 @@ class Interrupted(BaseException):
         self.number = number
 
 
+class _FromKeyboard(Interrupted, KeyboardInterrupt):
+    """Ctrl-C, which programs around `sugar_search.search` expect as a KeyboardInterrupt."""
+
+
 class _State:
     """Of this process: signals have one receiver."""
 
@@ -40,10 +45,18 @@ def signals() -> Iterator[None]:
         yield  # only the main thread receives signals
         return
 
+    owner = os.getpid()
+
     def handle(number: int, frame: object) -> None:
+        if os.getpid() != owner:
+            # A forked process (a DataLoader's) has this handler too. Ctrl-C reaches it as well; its parent ends it.
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
         _State.received = number
         if not _State.depth:
-            raise Interrupted(number)
+            _check()
 
     def quiet(unraisable: Any) -> None:
         # Raised inside a destructor: it is noted, and the next shield raises it again.
@@ -62,11 +75,15 @@ def signals() -> Iterator[None]:
         for number, handler in old.items():
             signal.signal(number, handler)
         sys.unraisablehook = hook
+        _State.received, _State.depth = None, 0
 
 
 @contextmanager
 def shielded() -> Iterator[None]:
     """A block (or, as a decorator, a function) that a signal does not break: it is raised at the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _State.depth += 1
     try:
         yield
@@ -78,4 +95,4 @@ def shielded() -> Iterator[None]:
 
 def _check() -> None:
     if _State.received is not None:
-        raise Interrupted(_State.received)
+        raise (_FromKeyboard if _State.received == signal.SIGINT else Interrupted)(_State.received)

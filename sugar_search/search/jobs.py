@@ -1,5 +1,6 @@
 """What crosses the border between the coordinator and whatever executes runs."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,12 +48,14 @@ class Outcome:
         reason: why, unless complete.
         restart: True when the process that executed it should be replaced (it ran out of memory).
         test: the test metrics of a complete run whose job asked for them.
+        diverged: whether it failed because of what it trains, so that it would fail again.
     """
 
     state: str
     reason: str | None = None
     restart: bool = False
     test: dict[str, Any] | None = None
+    diverged: bool = False
 
 
 class Execution:
@@ -65,7 +68,7 @@ class Execution:
     def step(self) -> EpochRecord | Outcome:
         """The next epoch's record, or how the run ended. Never raises: a failed run must not end a study."""
         # Imported here: the coordinator uses this module and should not load torch before it must.
-        from sugar_search.training.loop import evaluate_test, train
+        from sugar_search.training.loop import train
 
         try:
             if self._epochs is None:
@@ -73,13 +76,25 @@ class Execution:
             record = next(self._epochs, None)
             if record is not None:
                 return record
-            return Outcome(COMPLETE, test=evaluate_test(self.job.spec).to_dict() if self.job.test else None)
+            return self._complete()
         except DivergedError as error:
-            return Outcome(FAILED, str(error))
+            return Outcome(FAILED, str(error), diverged=True)
         except Exception as error:
             memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
             first = (str(error).splitlines() or [""])[0]
             return Outcome(FAILED, f"{type(error).__name__}: {first}"[:500], restart=memory)
+
+    def _complete(self) -> Outcome:
+        """With the test metrics that were asked for. A fault there (memory, say) must not cost the training."""
+        from sugar_search.training.loop import evaluate_test
+
+        if not self.job.test:
+            return Outcome(COMPLETE)
+        try:
+            return Outcome(COMPLETE, test=evaluate_test(self.job.spec).to_dict())
+        except Exception as error:
+            print(f"run {self.job.run}: no test metrics yet: {error}", file=sys.stderr)
+            return Outcome(COMPLETE)
 
     def close(self) -> None:
         """Ends the run early and frees what it holds."""

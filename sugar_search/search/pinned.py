@@ -31,6 +31,11 @@ class Entry:
     sugar: bool = True
     published: tuple[float, float] | None = None
 
+    @property
+    def key(self) -> tuple[str, bool]:
+        """What is trained, as `TrialRecord.key` has it."""
+        return self.surrogate.canonical, self.sugar
+
 
 @dataclass(frozen=True)
 class PinnedStudy:

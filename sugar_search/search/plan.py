@@ -94,22 +94,21 @@ class Plan:
     @property
     def identity(self) -> dict[str, Any]:
         """What makes two studies the same one; a study with another identity is never continued."""
-        rare = {
+        every = {
+            "arch": self.arch,
+            "dataset": self.dataset,
+            "recipe": f"{self.recipe_name} ({self.recipe.epochs} epochs, {self.recipe.digest[:8]})",
+            # A table of the paper proposes nothing.
+            "space": None if self.table else f"{self.space.name} ({self.space.digest[:8]})",
+            "objective": ",".join(o.name for o in self.objectives),
+            "seed": self.seed,
+            "threads per trial": self.threads,
             "sites": None if self.sites is None else ",".join(self.sites),
             "compile": self.compile or None,
             "table": self.table,
             "data": self.data,
         }
-        return {
-            "arch": self.arch,
-            "dataset": self.dataset,
-            "recipe": f"{self.recipe_name} ({self.recipe.epochs} epochs, {self.recipe.digest[:8]})",
-            "space": f"{self.space.name} ({self.space.digest[:8]})",
-            "objective": ",".join(o.name for o in self.objectives),
-            "seed": self.seed,
-            "threads per trial": self.threads,
-            **{key: value for key, value in rare.items() if value is not None},
-        }
+        return {key: value for key, value in every.items() if value is not None}
 
 
 def parse_duration(text: str) -> float:
@@ -230,9 +229,9 @@ def build_plan(
         gpus=gpus,
         data_dir=data_dir,
         offline=offline,
-        loaders=_default_loaders(workers) if loaders is None else loaders,
+        loaders=_default_loaders(workers, threads) if loaders is None else loaders,
         compile=compile,
-        sites=_sites(sites),
+        sites=_sites(sites, found),
         data=data_mark(dataset, data_dir),
     )
     return finish_plan(plan, study, storage, out)
@@ -258,11 +257,13 @@ def _recipe_name(recipe: str | None, arch: Arch, dataset: str) -> str:
     return recipe if recipe.endswith(".toml") else catalog.resolve("recipes", recipe)
 
 
-def _sites(sites: str | Sequence[str] | None) -> tuple[str, ...] | None:
+def _sites(sites: str | Sequence[str] | None, arch: Arch) -> tuple[str, ...] | None:
+    """The kinds in one spelling and order; None where they are the architecture's own: one choice, one study."""
     if sites is None:
         return None
     names = sites.split(",") if isinstance(sites, str) else sites
-    return tuple(name.strip().lower() for name in names)
+    kinds = tuple(sorted({catalog.normal(name) for name in names}))
+    return None if kinds == tuple(sorted(arch.sites)) else kinds
 
 
 def _default_name(plan: Plan) -> str:
@@ -280,9 +281,14 @@ def _gpu_count() -> int:
 def _default_workers(threads: int, gpus: float) -> int:
     if gpus > 0:
         return max(1, int(_gpu_count() / gpus))
-    return max(1, min(MAX_DEFAULT_WORKERS, (os.cpu_count() or 1) // max(1, threads)))
+    return max(1, min(MAX_DEFAULT_WORKERS, _cores() // max(1, threads)))
 
 
-def _default_loaders(workers: int) -> int:
-    """A share of the cores for each run; none where a run has its core for itself."""
-    return min(MAX_DEFAULT_LOADERS, max(0, (os.cpu_count() or 1) // max(1, workers) - 1))
+def _default_loaders(workers: int, threads: int) -> int:
+    """What a run's share of the cores leaves beside its own threads."""
+    return min(MAX_DEFAULT_LOADERS, max(0, _cores() // max(1, workers) - threads))
+
+
+def _cores() -> int:
+    """The cores that this process may use; a container or a scheduler may have given it a part of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from sugar_search.data._dataset import Dataset, load_dataset
 from sugar_search.errors import FileError, InputError, UnknownNameError
 from sugar_search.search.plan import ENGINES, Plan
 from sugar_search.search.sampler import SAMPLERS
+from sugar_search.search.store import Store, hold, is_new, storage_errors
 
-__all__ = ["MAX_REPEATS", "preflight"]
+__all__ = ["MAX_REPEATS", "check_numbers", "preflight", "preflight_all"]
 
 MAX_REPEATS = 1000
 
@@ -27,6 +28,29 @@ def preflight(plan: Plan) -> tuple[str, ...]:
     Raises:
         InputError: a number out of range, an architecture that cannot take the dataset, an objective that the dataset
             does not define, a folder that cannot be written, too little disk, a dataset that is missing or damaged.
+    """
+    notes = _check_plan(plan)
+    if plan.train_fn is None and notes is None:
+        data = _check_data(plan)
+        parameters, notes = _check_network(plan, data.input_shape, data.outputs)
+        _check_folder(plan.folder, parameters, plan.workers)
+    elif plan.train_fn is None:
+        _check_data(plan)
+    return notes or ()
+
+
+def preflight_all(plans: Sequence[Plan]) -> list[tuple[str, ...]]:
+    """`preflight` of several plans: what speaks against the last one is said before data for the first are fetched."""
+    for plan in plans:
+        _check_plan(plan)
+    return [preflight(plan) for plan in plans]
+
+
+def check_numbers(plan: Plan) -> None:
+    """Checks engine, sampler, numbers and GPUs.
+
+    Raises:
+        InputError: one is out of range.
     """
     if plan.engine not in ENGINES:
         raise InputError("--engine must be local or ray", plan.engine, "choose one")
@@ -47,20 +71,31 @@ def preflight(plan: Plan) -> tuple[str, ...]:
             raise InputError(f"{name} must be {least} to {most}", value, "give a number in that range")
     if not plan.baselines and plan.trials == 0:
         raise InputError("a study must have something to train", "--trials 0 without baselines", "drop --no-baselines")
+    if plan.train_fn is None:
+        _check_gpus(plan)
+
+
+def _check_plan(plan: Plan) -> tuple[str, ...] | None:
+    """What can be known without data; what was said of the network, None where only the data tell its input shape."""
+    check_numbers(plan)
+    _check_folder(plan.folder, 0, plan.workers)
+    _check_study(plan)
     if plan.train_fn is not None:
-        _check_folder(plan.folder, 0, plan.workers)
-        return ()
-    _check_gpus(plan)
-    if (known := facts(plan.dataset)) is not None:
-        # A download can take long: what speaks against the study otherwise is said before it.
-        parameters, notes = _check_network(plan, known.input_shape, known.outputs)
-        _check_folder(plan.folder, parameters, plan.workers)
-        _check_data(plan)
-    else:
-        data = _check_data(plan)
-        parameters, notes = _check_network(plan, data.input_shape, data.outputs)
-        _check_folder(plan.folder, parameters, plan.workers)
+        return None
+    if (known := facts(plan.dataset)) is None:
+        return None
+    parameters, notes = _check_network(plan, known.input_shape, known.outputs)
+    _check_folder(plan.folder, parameters, plan.workers)
     return notes
+
+
+def _check_study(plan: Plan) -> None:
+    """Refuses a study that another process holds, or that is another one; makes neither folder nor storage."""
+    if (plan.folder / "study.lock").is_file():
+        hold(plan.folder).release()
+    if not is_new(plan.url):
+        with storage_errors(plan.url):
+            Store(plan.url, plan.name).check(plan.identity, str(plan.folder.resolve()))
 
 
 class _Notes(logging.Handler):

@@ -40,6 +40,7 @@ class RunRecord:
         seconds: wall seconds of all epochs; `seconds_per_epoch` their mean; `images_per_second` during training.
         reason: why it did not complete, or None.
         peak_memory: the most memory any epoch needed, in bytes: of the GPU on CUDA, else of the process.
+        diverged: whether it failed because of what it trains: it would fail again.
     """
 
     run: str
@@ -54,6 +55,7 @@ class RunRecord:
     images_per_second: float = 0.0
     reason: str | None = None
     peak_memory: int | None = None
+    diverged: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -188,7 +190,7 @@ def candidates(trials: Iterable[TrialRecord]) -> list[Candidate]:
     for group in groups.values():
         runs = {seed: run for t in group for seed, run in t.runs.items() if run.state == "complete"}
         fresh = tuple(seed for t in group if t.kind == CONFIRMATION for seed in t.seeds)
-        first = group[0]
+        first = _standing(group)
         kinds = tuple(dict.fromkeys(t.kind for t in group))
         numbers = tuple(t.number for t in group)
         short = any(t.ended and t.undecided for t in group)
@@ -196,3 +198,13 @@ def candidates(trials: Iterable[TrialRecord]) -> list[Candidate]:
         state, reason = first.state, first.reason
         found.append(Candidate(first.surrogate, kinds, numbers, runs, fresh, short, seen, state, reason, first.sugar))
     return found
+
+
+def _standing(group: list[TrialRecord]) -> TrialRecord:
+    """The trial that speaks for a surrogate: the first, unless it failed by accident and a later one did its runs."""
+    for trial in group:
+        failed = {seed for seed, run in trial.runs.items() if run.state == "failed" and not run.diverged}
+        again = {seed for t in group if t is not trial for seed, run in t.runs.items() if run.state == "complete"}
+        if trial.state != "FAIL" or not failed or not failed <= again:
+            return trial
+    return group[0]

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
+from sugar_search.data._about import DATA_DIR
 from sugar_search.search.jobs import COMPLETE, FAILED, STOPPED, Outcome
 from sugar_search.search.objective import Objective
 from sugar_search.search.plan import Plan
@@ -33,9 +35,10 @@ def run_spec(plan: Plan, trial: TrialRecord, seed: int, device: str = "cpu") -> 
         surrogate=trial.surrogate.to_dict(),
         device=device,
         threads=plan.threads,
-        folder=str(plan.folder / "work" / trial.run(seed)),
+        # Absolute: Ray's workers have a working folder of their own.
+        folder=str((plan.folder / "work" / trial.run(seed)).absolute()),
         sugar=trial.sugar,
-        data_dir=None if plan.data_dir is None else str(plan.data_dir),
+        data_dir=str((plan.data_dir or DATA_DIR).expanduser().absolute()),
         loaders=plan.loaders,
         compile=plan.compile,
         sites=plan.sites,
@@ -46,11 +49,11 @@ def run_record(run: str, seed: int, epochs: Sequence[EpochRecord], outcome: Outc
     """What is kept of a run that ended as `outcome` after `epochs`."""
     state, reason = outcome.state, outcome.reason
     if not epochs:
-        return RunRecord(run, seed, state, reason=reason)
+        return RunRecord(run, seed, state, reason=reason, diverged=outcome.diverged)
     chosen = epochs[-1] if state == STOPPED else selected(plan.recipe, epochs)
     values = values_of(chosen, plan.objectives)
     if state == COMPLETE and not all(map(math.isfinite, values)):
-        state, reason = FAILED, f"the objective is not finite ({values})"
+        outcome, state, reason = replace(outcome, diverged=True), FAILED, f"the objective is not finite ({values})"
     if state == STOPPED:
         reason = f"worse than half of its peers after epoch {len(epochs)}"
     seconds = sum(e.seconds for e in epochs)
@@ -66,5 +69,6 @@ def run_record(run: str, seed: int, epochs: Sequence[EpochRecord], outcome: Outc
         seconds_per_epoch=seconds / len(epochs),
         images_per_second=sum(e.images_per_second for e in epochs) / len(epochs),
         reason=reason,
+        diverged=outcome.diverged,
         peak_memory=max((e.peak_memory for e in epochs if e.peak_memory is not None), default=None),
     )

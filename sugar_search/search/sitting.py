@@ -86,6 +86,7 @@ def _run(plan: Plan, store: Store, resumed: bool, emit: Emit) -> StudyView:
 
             run_local(coordinator)
         if plan.table is not None:
+            _test_metrics(coordinator, candidates(coordinator.trials), emit)  # where the worker could not
             coordinator.tidy()
         elif coordinator.confirming:
             _conclude(coordinator, emit)

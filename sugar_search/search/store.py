@@ -23,7 +23,7 @@ from sugar_search.errors import FileError, StudyError
 from sugar_search.search.records import RunRecord, TrialRecord
 from sugar_search.symbolic.surrogate import Surrogate
 
-__all__ = ["Store", "differences", "hold", "sqlite_url", "storage_errors", "without_password"]
+__all__ = ["Store", "differences", "hold", "is_new", "sqlite_url", "storage_errors", "without_password"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -46,6 +46,15 @@ def without_password(url: str) -> str:
         return make_url(url).render_as_string(hide_password=True)
     except (SQLAlchemyError, ValueError):
         return url.partition("://")[0] + "://..." if "://" in url else url
+
+
+def is_new(url: str) -> bool:
+    """Whether a storage is an SQLite file that does not exist yet: to open it would make it."""
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        return False  # opening it says what is wrong
+    return parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file()
 
 
 @contextmanager
@@ -129,14 +138,7 @@ class Store:
             StudyError: it exists with another identity (the difference is shown), belongs to another folder, or was
                 made by another program.
         """
-        existing = self.identity()
-        if existing and (changed := differences(identity, existing)):
-            rule = f"a study keeps what identifies it ({changed})"
-            raise StudyError(rule, self.name, "give another --study name, or the same options as before")
-        # A study in the folder's own storage moves with the folder.
-        own = self.url == f"sqlite:///{home}/study.db"
-        if existing and not own and self.get("home") != home:
-            raise StudyError(f"a study belongs to one results folder ({self.get('home')})", home, "give that --out")
+        existing = self.check(identity, home)
         self.study = optuna.create_study(
             storage=self.storage, study_name=self.name, directions=list(directions), load_if_exists=True
         )
@@ -146,6 +148,22 @@ class Store:
                 raise StudyError("a study must be one of sugar-search's", self.name, "give another --study name")
             self.set("home", home)
             self.set("identity", dict(identity))
+        return bool(existing)
+
+    def check(self, identity: Mapping[str, Any], home: str) -> bool:
+        """Whether the study exists; writes nothing.
+
+        Raises:
+            StudyError: it exists with another identity, or belongs to another folder.
+        """
+        existing = self.identity()
+        if existing and (changed := differences(identity, existing)):
+            rule = f"a study keeps what identifies it ({changed})"
+            raise StudyError(rule, self.name, "give another --study name, or the same options as before")
+        # A study in the folder's own storage moves with the folder.
+        own = self.url == f"sqlite:///{home}/study.db"
+        if existing and not own and self.get("home") != home:
+            raise StudyError(f"a study belongs to one results folder ({self.get('home')})", home, "give that --out")
         return bool(existing)
 
     def identity(self) -> dict[str, Any] | None:

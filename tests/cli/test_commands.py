@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import makers
 import pandas as pd
 import pytest
 
@@ -276,3 +277,37 @@ def test_options_of_the_search(tmp_path):
     assert json.loads((tmp_path / "odd" / "run.json").read_text())["identity"]["threads per trial"] == 2
     again = sugar("export", "odd", "--out", tmp_path, "--storage", f"sqlite:///{tmp_path}/elsewhere.db")
     assert again.returncode == 0, again.stderr
+
+
+def test_recipes_are_shown_with_every_value_and_what_it_means():
+    done = sugar("list", "recipes", "--verbose")
+    assert done.returncode == 0
+    heads = done.stdout.splitlines()[1].split()
+    assert heads == ["key", *catalog.names("recipes"), "meaning"]
+    rows = {found[1]: line for line in done.stdout.splitlines()[3:] if (found := re.match(r" {1,2}(\S+)", line))}
+    assert "300" in rows["epochs"] and "passes over the training samples" in rows["epochs"]
+    assert "rand-m9-mstd0.5-inc1" in done.stdout and "per step" in rows["optimizer.lr"]
+    assert "0.1" in rows["validation.share"] and "0.05" in rows["validation.share"]
+    refused = sugar("list", "archs", "--verbose")
+    assert refused.returncode == 2 and "--verbose belongs to list recipes" in refused.stderr
+
+
+def test_json_stays_json_whatever_the_users_module_prints_and_options_of_real_data_work(tmp_path):
+    (tmp_path / "noisy.py").write_text(
+        "from torch import nn\nprint('hello')\n\n"
+        "def build(input_shape, outputs):\n    print('building')\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 8), nn.GELU(), nn.Linear(8, outputs))\n"
+    )
+    makers.make_image_folder(tmp_path / "pictures", val=1)
+    words = "--arch noisy:build --dataset image_folder --data-dir pictures --offline --sites gelu --recipe mine.toml"
+    words += " --trials 1 --no-baselines --confirm 0 --workers 0 --loader-workers 1 --compile --study pictures --json"
+    recipe = catalog.find("recipes")["own-data"].read_text().replace("epochs = 30", "epochs = 1")
+    (tmp_path / "mine.toml").write_text(recipe + "[augment]\ncolor_jitter = 0.4\n")
+    done = sugar(*words.split(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {"study", "note", "run", "done"} <= {event["event"] for event in events}
+    assert any("GELU" in event["text"] for event in events if event["event"] == "note")  # its forward becomes ReLU
+    identity = events[0]["identity"]
+    assert identity["sites"] == "gelu" and identity["compile"] is True and len(identity["data"]) == 8
+    assert "building" in done.stderr

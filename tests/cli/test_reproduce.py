@@ -137,3 +137,88 @@ def test_a_dry_run_of_the_papers_tables_lists_every_run(sugar, options, tmp_path
     assert len([line for line in out.splitlines() if line.endswith("to do")]) == runs
     assert re.search(rf"{table}: {runs} runs, about \d+h\d\dm on this machine; [\d.]+ GiB of disk, \d+ MiB", out)
     assert not (tmp_path / "results").exists()
+
+
+def test_an_interrupted_table_goes_on_with_the_rows_that_are_asked_for(small, sugar, options, tmp_path):
+    """The studies were planned whole; a later sitting that asks for one row trains that row alone."""
+    from sugar_search.search.pinned import load_table
+    from sugar_search.search.reproduction import table_plans
+    from sugar_search.search.sitting import run_sitting
+
+    def stop(event):
+        if event["event"] == "start":
+            raise KeyboardInterrupt
+
+    (_, plan), *_ = table_plans(load_table("small"), workers=0, gpus=0, out=tmp_path / "results", data_dir=None)
+    with pytest.raises(KeyboardInterrupt):
+        run_sitting(plan, stop)
+    words = ["reproduce", "small", "--arch", "mlp", "--surrogate", "gelu", "--repeats", "1"]
+    _, out, _ = sugar(*words, "--dry-run", *options)
+    assert "small: 2 runs" in out
+    code, out, _ = sugar(*words, "--json", *options)
+    started = [json.loads(line) for line in out.splitlines() if json.loads(line)["event"] == "start"]
+    assert code == 0
+    assert [(e["title"], e["seed"]) for e in started] == [("GELU, non-SUGAR", 1), ("GELU", 1)]
+    _, out, _ = sugar(*words, "--dry-run", *options)
+    assert out.count(": done") == 2 and "(0 to do)" in out
+
+
+def test_a_run_that_failed_by_accident_is_tried_again_and_one_that_diverged_is_not(
+    small, sugar, options, tmp_path, monkeypatch
+):
+    from sugar_search.errors import DivergedError
+    from sugar_search.search import jobs
+    from sugar_search.training import loop
+
+    train = loop.train
+
+    def bad(spec):
+        surrogate = spec.surrogate["name"]
+        if surrogate == "relu":
+            raise OSError("no space left on device")
+        if spec.sugar:
+            raise DivergedError(1, "the training loss is nan")
+        return train(spec)
+
+    words = ["reproduce", "small", "--arch", "mlp", "--repeats", "1", *options]
+    monkeypatch.setattr(loop, "train", bad)
+    assert jobs.Execution  # it looks `train` up in its module at each run
+    code, out, _ = sugar(*words)
+    assert code == 0 and "0 (1 failed)" in out and "no space left on device" in out
+    monkeypatch.setattr(loop, "train", train)
+    assert sugar(*words)[0] == 0
+    table = pd.read_csv(tmp_path / "results" / "small.csv")
+    assert list(table["seeds"]) == [1, 1, 0] and list(table["failed"]) == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--workers", "-1"], "--workers must be 0 to 1024"),
+        (["--engine", "cloud"], "--engine must be local or ray"),
+        (["--threads-per-trial", "100000000000"], "--threads-per-trial must be"),
+        (["--loader-workers", "-3"], "--loader-workers must be 0"),
+        (["--repeats", "300000000"], "--repeats must be"),
+        (["--gpus-per-trial", "nan"], "--gpus-per-trial must be"),
+    ],
+)
+def test_a_dry_run_checks_its_options(small, sugar, tmp_path, words, said):
+    code, out, err = sugar("reproduce", "small", "--dry-run", "--out", str(tmp_path / "results"), *words)
+    assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1
+
+
+def test_a_table_with_every_option_of_a_real_one(small, sugar, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'shared.db'}"
+    words = ["--workers", "1", "--threads-per-trial", "1", "--gpus-per-trial", "0", "--loader-workers", "1"]
+    words += ["--engine", "local", "--storage", storage, "--out", str(tmp_path / "results"), "--compile"]
+    command = ["reproduce", "small", "--arch", "mlp", "--surrogate", "relu", "--repeats", "1", "--epochs", "1", *words]
+    code, out, err = sugar(*command)
+    assert code == 0, err
+    code, out, _ = sugar(*command, "--dry-run")
+    assert ": done" in out  # read from the storage that was given
+
+
+def test_a_storage_that_cannot_be_opened_is_said_before_any_data_is_touched(sugar, options, tmp_path):
+    words = ["reproduce", "table4", "--data-dir", str(tmp_path / "none"), "--offline", "--storage", "nonsense://x"]
+    code, _, err = sugar(*words, *options)
+    assert code == 2 and "--storage must be" in err

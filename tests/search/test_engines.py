@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import makers
 import pytest
 from studies import results
 
@@ -217,3 +218,21 @@ def test_ray_uses_the_cluster_that_ray_address_names(tmp_path):
         cluster.terminate()
         cluster.wait()
     assert all(t.state in ("COMPLETE", "PRUNED") for t in read_study("small", tmp_path).trials)
+
+
+@pytest.mark.long
+def test_ray_finds_the_users_parts_data_and_results_by_relative_paths(tmp_path):
+    """Ray's workers have a working folder of their own."""
+    (tmp_path / "ray_parts.py").write_text(
+        "from torch import nn\n\ndef build(input_shape, outputs):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8), nn.ReLU(), nn.Linear(8, outputs))\n"
+    )
+    makers.make_image_folder(tmp_path / "pictures", val=2)
+    words = "--arch ray_parts:build --dataset image_folder/32 --data-dir pictures --epochs 1 --trials 1 --engine ray"
+    words += " --recipe own-data --confirm 1 --gpus-per-trial 0 --workers 2 --study parts --out here --space families"
+    call = [sys.executable, "-c", "from sugar_search.cli import main; main()", *words.split(), "--no-baselines"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    study = read_study("parts", tmp_path / "here")
+    assert all(run.state == "complete" for t in study.trials for run in t.runs.values())
+    assert study.test  # weights lay where the coordinator looked for them

@@ -1,5 +1,6 @@
 """`ss.search(train_fn)`: the user's own training function decides, and nothing of it ends a study."""
 
+import contextlib
 import logging
 
 import pytest
@@ -112,3 +113,63 @@ def test_the_package_is_still_a_package():
 
     assert callable(ss.search)
     assert ss.search.plan is sugar_search.search.plan
+
+
+def first(make_activation, run):
+    return 1.0
+
+
+def second(make_activation, run):
+    return 2.0
+
+
+def test_another_function_is_another_study_and_one_that_holds_values_needs_a_name(tmp_path):
+    from functools import partial
+
+    options = OPTIONS | {"trials": 0, "confirm": 0, "out": tmp_path}
+    del options["study"]
+    assert ss.search(first, **options).folder != ss.search(second, **options).folder
+    second.__name__, second.__qualname__ = first.__name__, first.__qualname__  # the same name with another body
+    assert len(list(tmp_path.glob("*/study.db"))) == 2
+    values = {t.values for t in ss.search(second, **options).trials}
+    assert values == {(2.0,)}
+    for held in (partial(first), lambda make_activation, run: 1.0, Held(1.0), Held(1.0).fit):
+        with pytest.raises(InputError, match="needs study="):
+            ss.search(held, **options)
+    study = ss.search(Held(3.0).fit, study="held", **options)
+    assert {t.values for t in study.trials} == {(3.0,)}
+
+
+class Held:
+    def __init__(self, value):
+        self.value = value
+
+    def fit(self, make_activation, run):
+        return torch.tensor(self.value, requires_grad=True)  # a tensor with a graph is a score too
+
+    __call__ = fit
+
+
+def test_a_stop_that_the_function_swallows_still_stops_and_nan_is_a_failure(tmp_path, recwarn):
+    def stubborn(make_activation, run):
+        quality = (int(run.surrogate.id[:6], 16) % 997) / 997
+        for _ in range(8):
+            with contextlib.suppress(BaseException):
+                run.report(quality)
+        return quality
+
+    options = OPTIONS | {"trials": 12, "confirm": 0, "out": tmp_path}
+    study = ss.search(stubborn, epochs=8, **options)
+    assert [t for t in study.trials if t.state == "PRUNED"]
+
+    def lost(make_activation, run):
+        if run.surrogate.title == "ELU(α=1)":
+            raise SystemExit(3)
+        for value in (1.0, float("nan")):
+            run.report(value)
+
+    study = ss.search(lost, **options | {"trials": 0, "study": "lost"})
+    reasons = [t.reason for t in study.trials]
+    assert all(t.state == "FAIL" for t in study.trials)
+    assert reasons.count("diverged in epoch 2: the function's score is nan") == 10
+    assert reasons.count("SystemExit: 3") == 1

@@ -4,13 +4,14 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
 from sugar_search.activation.module import SugarReLU
+from sugar_search.errors import DivergedError
 from sugar_search.search.coordinator import Coordinator
 from sugar_search.search.jobs import COMPLETE, FAILED, STOPPED, Outcome
 from sugar_search.symbolic.surrogate import Surrogate
@@ -57,11 +58,17 @@ class FunctionRun:
     seed: int
     surrogate: Surrogate
     _take: Callable[[float], bool]
-    _finished: list[_Report] = field(default_factory=list)
+    _stopped: bool = False
 
     def report(self, value: float) -> None:
-        """Tells the score after an epoch; the function ends here when the run is worse than half of its peers."""
-        if not self._take(float(value)):
+        """Tells the score after an epoch; the function ends here when the run is worse than half of its peers.
+
+        Raises:
+            DivergedError: the score is NaN or infinite.
+        """
+        # Once stopped, always stopped: the function may have swallowed the first exception.
+        self._stopped = self._stopped or not self._take(_number(value))
+        if self._stopped:
             raise _Stop
 
 
@@ -81,20 +88,31 @@ def run_function(coordinator: Coordinator, train_fn: TrainFunction) -> None:
 
         def take(value: float, run: str = job.run, reports: list[_Report] = reports, began: float = began) -> bool:
             spent = time.perf_counter() - began - sum(each.seconds for each in reports)
+            if not math.isfinite(value):
+                raise DivergedError(len(reports) + 1, f"the function's score is {value}")
             reports.append(_Report(len(reports) + 1, _Value(value), spent))
             return coordinator.on_epoch(run, reports[-1])  # type: ignore[arg-type]
 
+        run = FunctionRun(job.spec.seed, surrogate, take)
         try:
-            value = train_fn(partial(SugarReLU, surrogate), FunctionRun(job.spec.seed, surrogate, take))
-            # What it returns is the run's result, as one more epoch: the recipe of a function selects the last one.
-            take(float(value))
-            outcome = Outcome(COMPLETE) if math.isfinite(value) else Outcome(FAILED, f"the function returned {value}")
+            value = train_fn(partial(SugarReLU, surrogate), run)
+            if not run._stopped:
+                # What it returns is the run's result, as one more epoch: the recipe of a function selects the last one.
+                take(_number(value))
+            outcome = Outcome(STOPPED if run._stopped else COMPLETE)
         except _Stop:
             outcome = Outcome(STOPPED)
-        except Exception as error:
+        except DivergedError as error:
+            outcome = Outcome(FAILED, str(error), diverged=True)
+        except (Exception, SystemExit) as error:
             first = (str(error).splitlines() or [""])[0]
             outcome = Outcome(FAILED, f"{type(error).__name__}: {first}"[:500])
         coordinator.on_end(job.run, outcome)
+
+
+def _number(value: Any) -> float:
+    """A float, also of a tensor that takes part in a graph."""
+    return float(value.detach() if isinstance(value, torch.Tensor) else value)
 
 
 def _seed(seed: int) -> None:

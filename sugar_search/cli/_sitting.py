@@ -18,10 +18,20 @@ __all__ = ["notes", "sit"]
 
 
 class _Stderr(logging.Handler):
-    """Prints to whatever standard error is at the time."""
+    """Prints to standard error: at once where a person waits, else when all went well, so an error stands alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"sugar-search: {record.getMessage()}", file=sys.stderr)
+        self.held.append(f"sugar-search: {record.getMessage()}")
+        if sys.stderr.isatty():
+            self.release()
+
+    def release(self) -> None:
+        while self.held:
+            print(self.held.pop(0), file=sys.stderr)
 
 
 @contextmanager
@@ -47,6 +57,7 @@ def _shown() -> Iterator[None]:
     log.setLevel(logging.INFO)
     try:
         yield
+        handler.release()
     finally:
         log.removeHandler(handler)
         log.setLevel(level)

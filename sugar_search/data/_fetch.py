@@ -6,7 +6,7 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -49,9 +49,11 @@ def fetch(remote: Remote, folder: Path) -> Path:
     """
     target = folder / remote.file
     by_hand = f"give --data-dir with {remote.file}, or download {remote.url} by hand into {folder}"
+    made = not folder.exists()
+    lock = folder / f".{remote.file}.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / f".{remote.file}.lock", f"the download of {remote.file}"):
+        with locked(lock, f"the download of {remote.file}"):
             if not target.exists():
                 check_free(folder, remote.size, f"downloading {remote.file}")
                 draft = folder / f".{remote.file}.draft"
@@ -62,6 +64,11 @@ def fetch(remote: Remote, folder: Path) -> Path:
                     draft.unlink(missing_ok=True)
     except OSError as error:
         raise FileError(f"{target} must be writable", error.strerror or str(error), by_hand) from error
+    finally:
+        if made and not target.exists():  # nothing is left of a download that came to nothing
+            lock.unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()
     return target
 
 

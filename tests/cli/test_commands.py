@@ -311,3 +311,13 @@ def test_json_stays_json_whatever_the_users_module_prints_and_options_of_real_da
     identity = events[0]["identity"]
     assert identity["sites"] == "gelu" and identity["compile"] is True and len(identity["data"]) == 8
     assert "building" in done.stderr
+
+
+def test_damaged_data_is_one_line_though_there_was_more_to_say(tmp_path):
+    makers.make_cifar10(tmp_path, archive=True)
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:20000])
+    done = sugar("--arch", "vgg16", "--dataset", "cifar10", "--data-dir", tmp_path, "--out", tmp_path / "results")
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1 and "must be a whole .tar.gz archive" in done.stderr
+    assert not (tmp_path / "results").exists()

@@ -113,8 +113,8 @@ def test_without_a_network_the_way_round_is_named(tmp_path):
         port = free.getsockname()[1]
     for url in (f"http://127.0.0.1:{port}", "http://no-such-host.invalid"):
         with pytest.raises(FileError, match=r"no network: cannot reach .*; give --data-dir with x.tar.gz, or download"):
-            fetch(remote(url), tmp_path)
-    assert visible(tmp_path) == []
+            fetch(remote(url), tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_that_falls_silent_is_given_up(serve, tmp_path, monkeypatch):

@@ -31,12 +31,16 @@ def decode_rgb(raw: bytes, where: str, size: tuple[int, int] | None = None) -> "
     Raises:
         FileError: it is truncated, damaged, no image, too large to be one, or has another size.
     """
-    from PIL import Image
+    import PIL.Image
 
     try:
-        with Image.open(BytesIO(raw)) as image:
+        with PIL.Image.open(BytesIO(raw)) as image:
             if size is not None and image.size != size:
                 raise FileError(f"{where} must have {size[0]}x{size[1]} pixels", "{}x{}".format(*image.size), "mend it")
+            if image.mode in ("I", "F"):
+                raise FileError(f"{where} must have 8 or 16 bits a pixel", f"mode {image.mode}", "convert it")
+            if image.mode.startswith("I;16"):  # PIL would clip where it should scale
+                return PIL.Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
             return image.convert("RGB")
     except FileError:
         raise

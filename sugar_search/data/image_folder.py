@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from sugar_search.data._images import channels_first, decode_rgb, in_chunks, squ
 from sugar_search.errors import FileError
 
 VARIANTS: tuple[str, ...] = ("32", "64", "128", "224")  # side in pixels
-RECIPE = "paper-b"  # what a search uses when it is given none
+RECIPE = "own-data"  # what a search uses when it is given none
 NATURAL = True
 DEFAULT = "64"  # when none is named
 SPLITS = ("train", "val", "validation", "test")
@@ -52,7 +53,8 @@ def mark(data_dir: Path) -> str:
     digest = hashlib.sha256()
     for split in SPLITS:
         for path in _walk(data_dir / split):
-            digest.update(f"{path.relative_to(data_dir)}\0{path.stat().st_size}\n".encode())
+            with suppress(OSError):  # a link to nothing: decoding says so
+                digest.update(f"{path.relative_to(data_dir)}\0{path.stat().st_size}\n".encode())
     return digest.hexdigest()[:8]
 
 
@@ -105,7 +107,7 @@ def _source(folder: Path, side: int) -> Source:
 
 
 def _classes(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _items(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
@@ -120,9 +122,16 @@ def _items(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below, without hidden ones; a folder that a link leads to twice counts once."""
+    seen = set()
     for here, below, files in os.walk(folder, followlinks=True):
-        below.sort()
-        yield from (Path(here) / file for file in sorted(files))
+        status = Path(here).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        yield from (Path(here) / file for file in sorted(files) if not file.startswith("."))
 
 
 def _stamp(folder: Path) -> list[int | str]:

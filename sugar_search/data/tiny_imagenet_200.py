@@ -96,7 +96,7 @@ def _folder(folder: Path) -> _Files:
     for split in ("train", "val"):
         for here, below, files in os.walk(folder / split):
             below.sort()
-            if images := [file for file in files if file.lower().endswith(".jpeg")]:
+            if images := [file for file in files if file.lower().endswith(".jpeg") and not file.startswith(".")]:
                 folders.append(Path(here))
                 names += [(Path(here) / file).relative_to(folder).as_posix() for file in images]
 

@@ -6,6 +6,7 @@ timm's builders take it. Two other required parameters are taken for the shape a
 callable without parameters is called as it is. It must build a new network at each call.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,10 @@ def _arguments(
 
 
 def _try(text: str, model: "nn.Module", input_shape: tuple[int, ...], outputs: int) -> None:
-    """Passes two samples through the network in both modes; lazy modules take their shapes from the first pass.
+    """Passes two samples through a copy of the network in both modes: some answer otherwise while they train.
+
+    Lazy modules take their shapes from a pass of the network itself, and networks that cannot be copied are tried as
+    they are. The generators are left alone.
 
     Raises:
         InputError: the network cannot take the samples, or does not return (batch, outputs).
@@ -130,17 +134,22 @@ def _try(text: str, model: "nn.Module", input_shape: tuple[int, ...], outputs: i
     import torch
 
     weights = next(iter(model.parameters()), None)
+    if weights is not None and weights.dtype != torch.float32:
+        raise InputError(f"arch {text} must have float32 parameters", str(weights.dtype), "leave conversions to us")
     sample = torch.zeros(2, *input_shape, device=None if weights is None else weights.device)
     modes = {module: module.training for module in model.modules()}
+    lazy = any(isinstance(each, torch.nn.modules.lazy.LazyModuleMixin) for each in model.modules())
     rule = f"arch {text} must give {outputs} outputs for each sample"
     try:
-        with torch.no_grad():
-            answers = [model.eval()(sample)]
-            # Some networks answer otherwise while they train (auxiliary heads). Their statistics and the generator
-            # must not change by this pass.
-            buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-            with torch.random.fork_rng(devices=()):
-                answers.append(torch.func.functional_call(model.train(), buffers, (sample,)))
+        if lazy:  # its weights are drawn here, as its author would have it
+            with torch.no_grad():
+                model.eval()(sample)
+        with torch.no_grad(), torch.random.fork_rng(devices=[sample.device] if sample.is_cuda else ()):
+            try:
+                tried = copy.deepcopy(model)
+            except Exception:
+                tried = model
+            answers = [tried.train(training)(sample) for training in (False, True)]
     except Exception as error:  # the user's network may raise anything
         remedy = "choose a dataset of another shape, or mend it"
         raise InputError(f"{rule} ({_said(error)})", input_shape, remedy) from error

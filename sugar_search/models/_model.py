@@ -90,8 +90,10 @@ def build_model(
         InputError: the architecture cannot take `input_shape`, `outputs` or an option, or a callable does not build it.
     """
     found = find_arch(arch)
-    if outputs < 1:
+    if type(outputs) is not int or outputs < 1:
         raise InputError("a model must have 1 or more outputs", outputs, "give the number of classes or targets")
+    if not all(type(size) is int for size in input_shape):
+        raise InputError("a sample's shape must be whole numbers", tuple(input_shape), "give (3, 32, 32), say")
     _check_options(found, options)
     return found.build(tuple(input_shape), outputs, **options)
 

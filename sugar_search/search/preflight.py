@@ -1,6 +1,7 @@
 """The checks before a sitting: everything that can be known before work starts."""
 
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from sugar_search.search.store import Store, hold, is_new, storage_errors
 __all__ = ["MAX_REPEATS", "check_numbers", "preflight", "preflight_all"]
 
 MAX_REPEATS = 1000
+SHARED_MEMORY = Path("/dev/shm")
 
 
 def preflight(plan: Plan) -> tuple[str, ...]:
@@ -159,9 +161,14 @@ def _check_network(plan: Plan, input_shape: tuple[int, ...], outputs: int) -> tu
 
     arch = find_arch(plan.arch)
     shape = plan.recipe.augment.seen(input_shape)
+    _check_shared_memory(plan, shape)
     with _notes() as notes:
         model = build_model(arch.name, shape, outputs, **plan.recipe.arch.get(arch.name.partition("/")[0], {}))
         model = convert(model, "relu", sites=plan.sites or arch.sites)
+    if plan.recipe.batch_size == 1 and any(
+        isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in model.modules()
+    ):
+        raise InputError("batch norm needs two samples in a batch", "batch_size = 1", "set it to 2 or more")
     rule = f"arch {plan.arch} must take samples of shape {shape} and give {outputs} outputs"
     try:
         with torch.no_grad():
@@ -175,6 +182,19 @@ def _check_network(plan: Plan, input_shape: tuple[int, ...], outputs: int) -> tu
         raise InputError(f"{rule}, so (2, {outputs}) for two", shown, "mend the network's last layer")
     said = f"{arch.name}: {sum(p.numel() for p in model.parameters()):,} parameters"
     return sum(p.numel() for p in model.parameters()), (said, *(note.removesuffix(" to ReLU") for note in notes))
+
+
+def _check_shared_memory(plan: Plan, shape: tuple[int, ...]) -> None:
+    """Loader processes hand batches over in shared memory; where it is short (in containers) they die."""
+    if not plan.recipe.augment.by_image or not plan.loaders or not SHARED_MEMORY.is_dir():
+        return
+    batches = 3 * plan.loaders * max(1, plan.workers)  # two prepared by each process, one in use
+    need = batches * plan.recipe.batch_size * 4 * math.prod(shape)
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free < need:
+        rule = f"{plan.loaders} loader processes per run need {need / 2**20:.0f} MiB of shared memory"
+        remedy = "give fewer --loader-workers or --workers (in a container: --shm-size)"
+        raise InputError(rule, f"{free / 2**20:.0f} MiB", remedy)
 
 
 def _check_folder(folder: Path, parameters: int, workers: int) -> None:

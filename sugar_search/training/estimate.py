@@ -1,12 +1,14 @@
 """What a run costs before it is made: a few measured steps, multiplied out."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
 from sugar_search.data._dataset import Dataset, Split
-from sugar_search.training.network import autocast, build_network, build_optimizer, device_of
+from sugar_search.training.network import autocast, build_network, build_optimizer, device_of, forked_random
 from sugar_search.training.run import RunSpec
 
 __all__ = ["Cost", "cost_of"]
@@ -41,11 +43,8 @@ def cost_of(spec: RunSpec, input_shape: tuple[int, ...], outputs: int, train: in
     """
     recipe, device = spec.recipe, device_of(spec)
     samples = recipe.batch_size if device.type == "cuda" else min(recipe.batch_size, CPU_SAMPLES)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(spec.threads)
-    try:
-        with torch.random.fork_rng():
-            model = build_network(spec, _stand_in(input_shape, outputs)).train()
+    with _threads(spec.threads), forked_random(device):
+        model = build_network(spec, _stand_in(input_shape, outputs)).train()
         optimizer = build_optimizer(recipe, model)
         inputs = torch.zeros(samples, *recipe.augment.seen(input_shape), device=device)
         targets = torch.zeros(samples, dtype=torch.int64, device=device)
@@ -55,23 +54,33 @@ def cost_of(spec: RunSpec, input_shape: tuple[int, ...], outputs: int, train: in
                 loss = torch.nn.functional.cross_entropy(model(inputs).float(), targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            optimizer.step()
 
-        step()  # allocates and chooses kernels
+        step()
+        optimizer.step()  # allocates and chooses kernels
         _wait(device)
         began = time.perf_counter()
         for _ in range(STEPS[device.type]):
             step()
+        optimizer.step()  # one for several passes, where a recipe accumulates more
         _wait(device)
         per_sample = (time.perf_counter() - began) / STEPS[device.type] / samples
-    finally:
-        torch.set_num_threads(threads)
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    weights = sum(t.numel() * t.element_size() for t in model.state_dict().values())
     moments = sum(
         v.numel() * v.element_size() for s in optimizer.state.values() for v in s.values() if torch.is_tensor(v)
     )
     seconds = recipe.epochs * per_sample * (train + FORWARD_SHARE * validation)
-    return Cost(seconds, 2 * (weights + moments) + weights)
+    averages = weights if recipe.ema else 0
+    return Cost(seconds, 2 * (weights + moments + averages) + 3 * weights)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _stand_in(input_shape: tuple[int, ...], outputs: int) -> Dataset:

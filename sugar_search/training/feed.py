@@ -5,6 +5,8 @@ normalisation are batched operations there. Where it does not (images changed on
 DataLoader with worker processes and pinned memory brings the batches.
 """
 
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -72,6 +74,8 @@ def check_fit(recipe: Recipe, data: Dataset) -> None:
 def _check(recipe: Recipe, data: Dataset, device: torch.device) -> tuple[Look, Transform | None]:
     if recipe.mix and (data.task != "classification" or len(data.train) < 2 or len(data.input_shape) != 3):
         raise InputError("mix needs two or more images with classes", data.name, "choose another recipe")
+    if len(data.train) < 2:
+        raise InputError("training needs two samples or more", f"{len(data.train)} in {data.name}", "add some")
     look = look_of(recipe.augment, data, device)
     return look, picture_transform(look, data.input_shape) if recipe.augment.by_image else None
 
@@ -144,10 +148,14 @@ def _resident(feed: Feed, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Ten
 
 def _loaded(feed: Feed, epoch: int, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches from worker processes, or from this one where there are none; the same bits for any number."""
+    forks = "fork" in multiprocessing.get_all_start_methods()
+    workers = min(feed.loaders, len(parts), len(os.sched_getaffinity(0))) if forks else 0
     loader = torch.utils.data.DataLoader(
         Samples(feed.data.train, feed.transform, feed.seed, epoch),
         batch_sampler=[part.tolist() for part in parts],
-        num_workers=min(feed.loaders, len(parts)),
+        num_workers=workers,
+        # Forked, a process shares the mapped images and has timm's transforms; elsewhere this process prepares them.
+        multiprocessing_context="fork" if workers else None,
         collate_fn=_as_they_are,
         pin_memory=feed.look.device.type == "cuda",
         generator=torch.Generator(),  # else it draws a seed from the run's own numbers

@@ -21,9 +21,9 @@ from sugar_search.training import checkpoint
 from sugar_search.training.augment import evaluated, look_of
 from sugar_search.training.epoch import peak_memory, run_epoch
 from sugar_search.training.metrics import evaluate
-from sugar_search.training.network import autocast, build_network, device_of, load_data
-from sugar_search.training.run import EpochRecord, Metrics, RunSpec, selected
-from sugar_search.training.state import WEIGHTS, Training, finish, finished, own_random, start, store
+from sugar_search.training.network import autocast, build_network, device_of, forked_random, load_data
+from sugar_search.training.run import EpochRecord, Metrics, RunSpec
+from sugar_search.training.state import WEIGHTS, Training, finish, finished, keep_weights, own_random, start, store
 
 __all__ = ["evaluate_test", "train"]
 
@@ -51,8 +51,7 @@ def train(spec: RunSpec) -> Iterator[EpochRecord]:
         torch.set_num_threads(spec.threads)  # another run of this process may have changed it
         with own_random(training):
             training.history.append(_epoch(training, epoch, forward))
-        if selected(spec.recipe, training.history).epoch == epoch:
-            _keep_weights(training)
+        keep_weights(training)
         if epoch < spec.recipe.epochs:
             store(training)
         else:  # before the yield: a caller may stop at the last record
@@ -69,8 +68,11 @@ def evaluate_test(spec: RunSpec) -> Metrics:
     if not finished(spec):
         raise FileError("only a complete run can be tested", spec.folder, "train it to its last epoch first")
     torch.set_num_threads(spec.threads)
-    data, device = load_data(spec), device_of(spec)
-    with torch.random.fork_rng():
+    device = device_of(spec)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    data = load_data(spec)
+    with forked_random(device):
         model = build_network(spec, data)
     checkpoint.load_weights(Path(spec.folder) / WEIGHTS, model)
     prepare = partial(evaluated, look_of(spec.recipe.augment, data, device))
@@ -106,10 +108,3 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
 def _finite(epoch: int, what: str, value: float) -> None:
     if not math.isfinite(value):
         raise DivergedError(epoch, f"{what} is {value}")
-
-
-def _keep_weights(training: Training) -> None:
-    """Writes the weights of the selected epoch: where the last one is selected, only that one."""
-    recipe = training.spec.recipe
-    if recipe.selection.epoch == "best" or len(training.history) == recipe.epochs:
-        checkpoint.save_weights(Path(training.spec.folder) / WEIGHTS, training.judged)

@@ -1,5 +1,7 @@
 """Puts a run's parts together: device, data, network with its surrogate, optimizer."""
 
+import logging
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,7 +16,9 @@ from sugar_search.training.recipe import Recipe
 from sugar_search.training.recipe_parts import Sgd, Validation
 from sugar_search.training.run import RunSpec
 
-__all__ = ["autocast", "build_network", "build_optimizer", "device_of", "load_data", "validated"]
+__all__ = ["autocast", "build_network", "build_optimizer", "device_of", "forked_random", "load_data", "validated"]
+
+log = logging.getLogger("sugar_search")
 
 DEVICE_SHARE = 0.4  # of the free GPU memory that data may take; networks and activations need the rest
 # Swin's position tables have two dimensions, and its authors (and timm) leave them out of weight decay.
@@ -31,6 +35,11 @@ def device_of(spec: RunSpec) -> torch.device:
         return torch.empty(0, device=spec.device).device
     except (RuntimeError, AssertionError) as error:  # a torch built without CUDA asserts
         raise InputError("device must exist on this machine", spec.device, "give cpu or cuda") from error
+
+
+def forked_random(device: torch.device) -> AbstractContextManager[None]:
+    """The block's draws leave torch's generators as they were; no GPU but the run's own is touched."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 @cache
@@ -73,6 +82,8 @@ def validated(data: Dataset, table: Validation, seed: int) -> Dataset:
     """
     cuts = table.split == "share" or (table.split == "auto" and data.validation is None)
     if cuts and table.share is not None:
+        if data.validation is not None:
+            log.info("%s has validation samples of its own, which the recipe's share leaves unused", data.name)
         return data.with_validation(table.share, seed if table.seed == "run" else table.seed)
     if table.split == "test":
         return replace(data, validation=data.test)
@@ -130,6 +141,6 @@ def _decays(name: str, parameter: nn.Parameter) -> bool:
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
     """Bfloat16 where the recipe asks for it; "auto" uses it on CUDA devices that have it, where it gains."""
-    gains = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    gains = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     on = recipe.precision == "bfloat16" or (recipe.precision == "auto" and gains)
     return torch.autocast(device.type, torch.bfloat16, enabled=on)

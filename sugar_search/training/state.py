@@ -14,10 +14,10 @@ from sugar_search.data._dataset import Dataset
 from sugar_search.training import checkpoint
 from sugar_search.training.average import average_of
 from sugar_search.training.feed import Feed, build_feed
-from sugar_search.training.network import build_network, build_optimizer, device_of, load_data
-from sugar_search.training.run import EpochRecord, RunSpec
+from sugar_search.training.network import build_network, build_optimizer, device_of, forked_random, load_data
+from sugar_search.training.run import EpochRecord, RunSpec, selected
 
-__all__ = ["FINISHED", "WEIGHTS", "Training", "finish", "finished", "own_random", "start", "store"]
+__all__ = ["FINISHED", "WEIGHTS", "Training", "finish", "finished", "keep_weights", "own_random", "start", "store"]
 
 logger = logging.getLogger("sugar_search")
 
@@ -66,9 +66,12 @@ def start(spec: RunSpec) -> Training:
         FileError: the folder cannot be read.
     """
     torch.set_num_threads(spec.threads)
-    data, device = load_data(spec), device_of(spec)
+    device = device_of(spec)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else pinned memory and much else would wake the first GPU as well
+    data = load_data(spec)
     feed = build_feed(spec, data, device)
-    with torch.random.fork_rng():
+    with forked_random(device):
         torch.manual_seed(spec.seed)
         model = build_network(spec, data)
         optimizer = build_optimizer(spec.recipe, model)
@@ -76,7 +79,7 @@ def start(spec: RunSpec) -> Training:
         order = torch.Generator().manual_seed(spec.seed)
         training = Training(spec, data, feed, model, average, optimizer, order, _generators(spec), [])
     saved = checkpoint.load_latest(Path(spec.folder))
-    if saved and _same_run(spec, saved.state["run"]):
+    if saved and _same_run(spec, saved.state["run"]) and _has_its_weights(spec, saved):
         extra = checkpoint.unpack(saved, model, optimizer)
         order.set_state(extra.pop("order"))
         averaged = {name.removeprefix(AVERAGE): extra.pop(name) for name in list(extra) if name.startswith(AVERAGE)}
@@ -99,13 +102,32 @@ def store(training: Training) -> None:
     tensors, scalars = checkpoint.pack(training.model, training.optimizer, **extra)
     saved = checkpoint.Checkpoint(len(training.history), tensors, {**scalars, **_record(training)})
     checkpoint.save(Path(training.spec.folder), saved)
+    # Whichever of the two checkpoints a later process goes on from, the weights of its best epoch are there.
+    history = training.history
+    _drop_weights(training.spec, keep={selected(training.spec.recipe, h).epoch for h in (history, history[:-1]) if h})
+
+
+def keep_weights(training: Training) -> None:
+    """Writes the weights of the epoch just finished where it is the selected one so far, and may remain so.
+
+    Raises:
+        FileError: the folder cannot be written.
+    """
+    recipe, epoch = training.spec.recipe, len(training.history)
+    if selected(recipe, training.history).epoch == epoch and (
+        recipe.selection.epoch == "best" or epoch == recipe.epochs
+    ):
+        checkpoint.save_weights(_weights_of(training.spec, epoch), training.judged)
 
 
 def finish(training: Training) -> None:
-    """Writes the records of a complete run, then removes its checkpoints."""
+    """Writes the selected epoch's weights and the records of a complete run, then removes what it needed on the way."""
     folder = Path(training.spec.folder)
+    chosen = _weights_of(training.spec, selected(training.spec.recipe, training.history).epoch)
+    checkpoint.write_atomically(folder / WEIGHTS, chosen.read_bytes())
     checkpoint.write_atomically(folder / FINISHED, json.dumps(_record(training)).encode())
     checkpoint.clear(folder)
+    _drop_weights(training.spec, keep=set())
 
 
 def finished(spec: RunSpec) -> list[EpochRecord]:
@@ -123,12 +145,33 @@ def finished(spec: RunSpec) -> list[EpochRecord]:
 @contextmanager
 def own_random(training: Training) -> Iterator[None]:
     """The block draws from the run's own random state: other runs of the process do not shift it, nor it theirs."""
-    with torch.random.fork_rng():
+    with forked_random(device_of(training.spec)):
         torch.set_rng_state(training.random["cpu"])
         if "cuda" in training.random:
             torch.cuda.set_rng_state(training.random["cuda"], device_of(training.spec))
         yield
         training.random = _generators(training.spec)
+
+
+def _weights_of(spec: RunSpec, epoch: int) -> Path:
+    """Where the weights of an epoch wait: under its number, so that they can never stand for another epoch."""
+    return Path(spec.folder) / f"weights-{epoch:04d}.safetensors"
+
+
+def _has_its_weights(spec: RunSpec, saved: checkpoint.Checkpoint) -> bool:
+    """Whether the best epoch of a checkpoint's history can still be kept; if not, the run begins anew."""
+    history = [EpochRecord.from_dict(each) for each in saved.state["history"]]
+    whole = spec.recipe.selection.epoch == "last" or _weights_of(spec, selected(spec.recipe, history).epoch).is_file()
+    if not whole:
+        logger.warning("%s lacks the weights of its best epoch: the run begins anew", spec.folder)
+    return whole
+
+
+def _drop_weights(spec: RunSpec, keep: set[int]) -> None:
+    kept = {_weights_of(spec, epoch) for epoch in keep}
+    for path in Path(spec.folder).glob("weights-*.safetensors"):
+        if path not in kept:
+            path.unlink(missing_ok=True)
 
 
 def _record(training: Training) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Tiny-ImageNet-200 and image folders: layouts, what is decoded, and damage as one clear line."""
 
+import io
 import logging
 import os
 import zipfile
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from sugar_search.data import image_folder, tiny_imagenet_200
+from sugar_search.data._about import data_mark
 from sugar_search.data._dataset import load_dataset
 from sugar_search.data._images import decode_rgb, square
 from sugar_search.errors import FileError
@@ -304,3 +306,29 @@ def test_every_mode_of_an_image_becomes_rgb(tmp_path, mode):
     image.save(tmp_path / "x.tiff" if mode == "CMYK" else tmp_path / "x.png")
     raw = next(tmp_path.iterdir()).read_bytes()
     assert np.asarray(decode_rgb(raw, "x")).shape == (8, 8, 3)
+
+
+def test_hidden_files_links_in_circles_and_dead_links(tmp_path):
+    makers.make_image_folder(tmp_path, train=4)
+    plain = load_dataset("image_folder/32", data_dir=tmp_path)
+    before = data_mark("image_folder/32", tmp_path)
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "train" / "cat" / "._0.jpg").write_bytes(b"not an image")
+    (tmp_path / "train" / "cat" / "loop").symlink_to(".")
+    assert data_mark("image_folder/32", tmp_path) == before
+    again = image_folder.load("32", data_dir=tmp_path)
+    assert len(again.train) == len(plain.train) == 12 and again.outputs == 3
+    (tmp_path / "train" / "cat" / "gone.jpg").symlink_to("nowhere.jpg")
+    assert data_mark("image_folder/32", tmp_path) == before
+
+
+def test_sixteen_bits_of_grey_are_scaled_and_not_clipped():
+    grey = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG")
+    decoded = np.asarray(decode_rgb(file.getvalue(), "x.png"))
+    assert np.abs(decoded[..., 0].astype(int) - grey // 257).max() <= 1
+    file = io.BytesIO()
+    Image.fromarray(grey.astype(np.float32)).save(file, "TIFF")
+    with pytest.raises(FileError, match="8 or 16 bits"):
+        decode_rgb(file.getvalue(), "x.tif")

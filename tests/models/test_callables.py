@@ -170,3 +170,29 @@ def test_a_missing_module_and_options_for_a_callable_are_refused(user):
     name = user("def build(outputs, depth=3):\n" + NET.format(inputs=64, outputs="outputs"))
     with pytest.raises(InputError, match="takes no options"):
         build_model(f"{name}:build", (64,), 10, depth=4)
+
+
+def test_the_trial_pass_leaves_the_network_as_it_was_built(user):
+    """A network that counts its passes and moves its weights as it runs."""
+    name = user(
+        "class Net(nn.Module):\n"
+        "    def __init__(self, outputs):\n        super().__init__()\n"
+        "        self.last = nn.Linear(4, outputs)\n        self.register_buffer('passes', torch.zeros(()))\n\n"
+        "    def forward(self, x):\n        self.passes += 1\n"
+        "        with torch.no_grad():\n            self.last.weight.mul_(0.5)\n"
+        "        return self.last(x.flatten(1))\n\n"
+        "def build(outputs):\n    torch.manual_seed(3)\n    return Net(outputs)\n\n"
+        "def double(outputs):\n    return Net(outputs).double()\n"
+    )
+    model = build_model(f"{name}:build", (4,), 2)
+    torch.manual_seed(3)
+    assert model.passes == 0
+    assert torch.equal(model.last.weight, torch.nn.Linear(4, 2).weight)
+    with pytest.raises(InputError, match="must have float32 parameters"):
+        build_model(f"{name}:double", (4,), 2)
+
+
+@pytest.mark.parametrize(("shape", "outputs"), [((4,), 2.0), ((4,), True), ((4,), 0), ((2.5,), 2)])
+def test_shapes_and_outputs_are_whole_numbers(shape, outputs):
+    with pytest.raises(InputError, match=r"1 or more outputs|whole numbers"):
+        build_model("mlp", shape, outputs)

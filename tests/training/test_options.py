@@ -16,6 +16,7 @@ from sugar_search.training import epoch, network, state
 from sugar_search.training.augment import evaluated
 from sugar_search.training.average import average_of, update
 from sugar_search.training.checkpoint import load_weights
+from sugar_search.training.feed import check_fit
 from sugar_search.training.loop import evaluate_test, train
 from sugar_search.training.metrics import batch_loss, evaluate
 from sugar_search.training.recipe import load_recipe
@@ -343,3 +344,57 @@ def test_images_changed_one_by_one_stay_on_the_cpu(make_run, monkeypatch, make_i
     for table in (CROPS, PICTURES):
         network.load_data(make_run(augment=table))
     assert where == ["cuda", "cpu"]
+
+
+def test_the_weights_kept_are_those_of_the_epoch_in_the_records_whatever_was_killed_when(make_spec, monkeypatch):
+    """Killed between the new weights and the checkpoint; the epoch, done again, ends otherwise (as it may on a GPU)."""
+    from sugar_search.training import loop
+    from sugar_search.training.run import selected
+
+    spec = make_spec(selection={"metric": "loss", "epoch": "best"}, optimizer={"name": "sgd", "lr": 0.02})
+
+    def killed(training):
+        raise KeyboardInterrupt
+
+    run = train(spec)
+    kept = [next(run) for _ in range(2)]
+    assert kept[1].validation.loss < kept[0].validation.loss  # the second epoch is the best so far
+    monkeypatch.setattr(loop, "store", killed)
+    with pytest.raises(KeyboardInterrupt):
+        next(run)
+    both = {Path(spec.folder) / f"weights-{epoch:04d}.safetensors" for epoch in (2, 3)}
+    assert both <= set(Path(spec.folder).iterdir())  # either epoch may turn out the best
+    monkeypatch.undo()
+    real = loop._epoch
+
+    def worse(training, epoch, forward):
+        record = real(training, epoch, forward)
+        return dataclasses.replace(record, validation=dataclasses.replace(record.validation, loss=9.0))
+
+    monkeypatch.setattr(loop, "_epoch", worse)
+    history = list(train(spec))
+    assert selected(spec.recipe, history).epoch == 2
+    monkeypatch.undo()
+    data = network.load_data(spec)
+    model = network.build_network(spec, data)
+    load_weights(Path(spec.folder) / WEIGHTS, model)
+    assert evaluate(model, data.validation, spec.recipe).loss == pytest.approx(kept[1].validation.loss, rel=1e-6)
+    assert not list(Path(spec.folder).glob("weights-*"))
+
+
+def test_a_cpu_run_touches_no_gpu(make_spec, monkeypatch):
+    def touched(*arguments):
+        raise AssertionError("a GPU was touched")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", touched)
+    monkeypatch.setattr(torch.cuda, "set_device", touched)
+    spec = make_spec(epochs=1)
+    assert len(list(train(spec))) == 1
+    evaluate_test(spec)
+
+
+def test_one_training_sample_is_no_training(make_run, make_images):
+    data = make_images(train=2)
+    with pytest.raises(InputError, match="two samples or more"):
+        check_fit(load_recipe("own-data"), data.with_validation(0.5, 1))

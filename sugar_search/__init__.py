@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sugar_search.activation.convert import convert as convert
     from sugar_search.activation.convert import sites as sites
     from sugar_search.activation.export import export as export
+    from sugar_search.activation.leftover import leftover as leftover
     from sugar_search.activation.module import SugarReLU as SugarReLU
     from sugar_search.data._dataset import Dataset as Dataset
     from sugar_search.data._dataset import Split as Split
@@ -26,6 +27,7 @@ _PUBLIC = {
     "convert": "sugar_search.activation.convert",
     "sites": "sugar_search.activation.convert",
     "export": "sugar_search.activation.export",
+    "leftover": "sugar_search.activation.leftover",
     "Surrogate": "sugar_search.symbolic.surrogate",
     "surrogate": "sugar_search.symbolic.surrogate",
     "surrogate_gradients": "sugar_search.activation.block",
@@ -43,6 +45,7 @@ __all__ = [
     "__version__",
     "convert",
     "export",
+    "leftover",
     "search",
     "sites",
     "surrogate",

@@ -1,5 +1,7 @@
 """`surrogate_gradients`: a block in which ReLU calls have a surrogate gradient, for code that cannot be edited."""
 
+import inspect
+import threading
 from collections.abc import Callable, Iterable
 from functools import wraps
 from types import SimpleNamespace
@@ -7,9 +9,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from sugar_search.activation.intercept import SurrogateMode, tell_compiler
+from sugar_search.activation.intercept import SurrogateMode, checkpoint_frames, tell_compiler
 from sugar_search.activation.kinds import check_kinds
 from sugar_search.activation.module import Method, SugarReLU
+from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import Surrogate
 
 __all__ = ["SurrogateBlock", "surrogate_gradients"]
@@ -18,11 +21,46 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class _Entered(threading.local):
+    """The blocks that this thread is in, each with the number of checkpoints around its entry."""
+
+    def __init__(self) -> None:
+        self.stack: list[tuple[SurrogateMode, int]] = []
+
+    def last(self, block: SurrogateMode) -> int | None:
+        """Where the innermost entry of `block` is, or None: compiled code enters blocks without a note here."""
+        return next((i for i in reversed(range(len(self.stack))) if self.stack[i][0] is block), None)
+
+
+_ENTERED = _Entered()
+
+
 class SurrogateBlock(SurrogateMode):
     """What `surrogate_gradients` returns: a context manager, and a decorator."""
 
+    def __enter__(self) -> Any:
+        if not torch.compiler.is_dynamo_compiling():
+            _ENTERED.stack.append((self, checkpoint_frames()))
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        if not torch.compiler.is_dynamo_compiling() and (entry := _ENTERED.last(self)) is not None:
+            del _ENTERED.stack[entry]
+        super().__exit__(*error)
+
+    def depth(self) -> int:
+        """How many checkpoints lay around its innermost entry."""
+        entry = _ENTERED.last(self)
+        return self.checkpoints if entry is None else _ENTERED.stack[entry][1]
+
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """`function`, run inside the block whenever it is called."""
+        """`function`, run inside the block whenever it is called.
+
+        Raises:
+            InputError: a class, or a function whose body runs after the call (a generator or a coroutine).
+        """
+        if not torch.compiler.is_dynamo_compiling():
+            _check_function(function)
         activations = self.activations
 
         @wraps(function)
@@ -31,6 +69,17 @@ class SurrogateBlock(SurrogateMode):
                 return function(*args, **kwargs)
 
         return inside
+
+
+def _check_function(function: Any) -> None:
+    """Refuses what would leave the block before its code runs."""
+    late = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+    if inspect.isclass(function) or any(test(function) for test in late):
+        raise InputError(
+            "surrogate_gradients decorates functions that run when they are called",
+            getattr(function, "__name__", "the object"),
+            "decorate a method such as forward, or write `with surrogate_gradients(...):` inside the body",
+        )
 
 
 def surrogate_gradients(

@@ -7,86 +7,23 @@ functions that are loaded are read too; code of torch and methods of other modul
 
 import dis
 import functools
+import inspect
 import sys
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 
+from sugar_search.activation.calls import Call, Reading, Where
 from sugar_search.activation.intercept import Injected
-from sugar_search.activation.kinds import FUNCTIONS, KINDS, METHODS
-from sugar_search.activation.lookup import MISSING, Inline, attribute, unwrapped
+from sugar_search.activation.kinds import FUNCTIONS, KINDS, METHODS, kind_of
+from sugar_search.activation.lookup import MISSING, Inline, attribute, is_held, unwrapped
 
-__all__ = [
-    "NOWHERE",
-    "Call",
-    "Reading",
-    "Where",
-    "is_function",
-    "is_lazy",
-    "read_function",
-    "read_nested",
-    "scripted_kinds",
-]
+__all__ = ["is_function", "is_lazy", "read_function", "read_nested", "scripted_kinds"]
 
 _FORWARDS: dict[Any, str] = {kind.module.forward: name for name, kind in KINDS.items()}
 _CLASSES: dict[type, str] = {kind.module: name for name, kind in KINDS.items()}
-
-
-class Where(NamedTuple):
-    """A place in code: what runs there ("Net.forward"), its file, the line, and the offset that tells twins apart."""
-
-    name: str
-    file: str
-    line: int
-    offset: int
-
-
-NOWHERE = Where("", "", 0, 0)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One functional call.
-
-    Attributes:
-        kind: a key of `KINDS`.
-        where: the code that makes it.
-        scripted: whether it lies in a TorchScript function, where it cannot be intercepted.
-        builds: whether it makes an activation module, as `nn.ReLU()(x)` does; what only a constructor runs calls none.
-    """
-
-    kind: str
-    where: Where
-    scripted: bool = False
-    builds: bool = False
-
-    @property
-    def place(self) -> str:
-        """The form for messages: "Net.forward (net.py:12)"."""
-        return f"{self.where.name} ({Path(self.where.file).name}:{self.where.line})"
-
-
-@dataclass
-class Reading:
-    """What one walk has met so far.
-
-    Attributes:
-        module: whose code is read, or None.
-        mro: its class and that class's bases.
-        found: the calls.
-        methods: the names of the module's own methods that are used.
-        visited: functions that were read, with their objects.
-    """
-
-    module: nn.Module | None
-    mro: tuple[type, ...]
-    found: dict[tuple[str, Where], Call] = field(default_factory=dict)
-    methods: set[str] = field(default_factory=set)
-    visited: set[tuple[int, int]] = field(default_factory=set)
 
 
 def is_function(value: object) -> bool:
@@ -117,9 +54,17 @@ def _read_value(reading: Reading, value: object, where: Where, depth: int = 0) -
             _add(reading, kind, where, scripted=True)
     elif isinstance(value, MethodType):
         function, owner = value.__func__, value.__self__
+        if not isinstance(function, FunctionType):
+            return
         # A module's methods are looked at by themselves; the body of a generator runs inside its caller.
-        if isinstance(function, FunctionType) and (not isinstance(owner, nn.Module) or is_lazy(function)):
+        if not isinstance(owner, nn.Module) or is_lazy(function):
             read_function(reading, function, owner.owner if isinstance(owner, Inline) else owner)
+        elif owner is not reading.module and (id(function), id(owner)) not in reading.visited:
+            reading.visited.add((id(function), id(owner)))
+            other = Reading(owner, type(owner).__mro__, reading.registered)
+            read_function(other, function, owner)
+            if other.hands_out:
+                reading.found |= other.found
     elif isinstance(value, FunctionType):
         # `Base.forward(self, x)` names the function alone.
         own = any(value in vars(base).values() for base in reading.mro)
@@ -128,19 +73,47 @@ def _read_value(reading: Reading, value: object, where: Where, depth: int = 0) -
         read_nested(reading, value.func, where, depth)
     elif isinstance(value, dict | list | tuple) and depth < 2 and len(value) <= 256:
         for part in value.values() if isinstance(value, dict) else value:
-            read_nested(reading, part, where, depth)
+            if not (isinstance(value, tuple) and isinstance(part, type)):  # classes for isinstance
+                read_nested(reading, part, where, depth)
     elif not isinstance(value, type | nn.Module | torch.Tensor) and value is not MISSING:
-        call = attribute(type(value), "__call__")
+        call, wrapped = attribute(type(value), "__call__"), inspect.getattr_static(value, "__wrapped__", None)
         if isinstance(call, FunctionType):
             read_function(reading, call, value)
+        elif isinstance(wrapped, FunctionType):  # functools.lru_cache
+            read_function(reading, wrapped, MISSING)
 
 
 def read_nested(reading: Reading, value: object, where: Where, depth: int = 0) -> None:
     """A function that is itself the value, or inside a container or a partial."""
     if (kind := _known(value)) is not None:
         _add(reading, kind, where)
-    else:
+    elif isinstance(value, type) and value in _CLASSES:
+        _add(reading, _CLASSES[value], where, builds=True)
+    elif not _read_held(reading, value, where):
         _read_value(reading, value, where, depth + 1)
+
+
+def _read_held(reading: Reading, value: object, where: Where) -> bool:
+    """Reads a bound method or a module kept elsewhere than among registered modules, where no conversion gets to it.
+
+    Returns:
+        False when it is neither.
+    """
+    if isinstance(value, MethodType) and isinstance(function := value.__func__, FunctionType):
+        if (kind := _known(function)) is not None:
+            _add(reading, kind, where)
+        else:
+            owner = value.__self__
+            read_function(reading, function, owner.owner if isinstance(owner, Inline) else owner)
+    elif isinstance(value, nn.Module):
+        for part in () if value in reading.registered and kind_of(value) is None else value.modules():
+            if (kind := kind_of(part)) is not None:
+                _add(reading, kind, where)
+            elif isinstance(forward := attribute(type(part), "forward"), FunctionType):
+                read_function(reading, forward, part)
+    else:
+        return False
+    return True
 
 
 def scripted_kinds(function: Any) -> list[str]:
@@ -162,6 +135,8 @@ def read_function(reading: Reading, function: FunctionType, owner: object) -> No
             names[name] = cell.cell_contents
         except ValueError:  # not filled yet
             continue
+    defaults = inner.__defaults__ or ()
+    names |= dict(zip(code.co_varnames[code.co_argcount - len(defaults) :], defaults)) | (inner.__kwdefaults__ or {})
     first = code.co_varnames[:1] if owner is not MISSING and code.co_argcount else ()
     _read_code(reading, code, inner.__globals__, names | dict.fromkeys(first, owner), set(first))
 
@@ -185,12 +160,14 @@ def _read_code(
             rooted = "NULL" in step.argrepr or before[0] == "PUSH_NULL"
         # Whether the value is about to be called: Python marks it at the value, before it, or (from 3.13 on) after it.
         called, read = rooted or name == "LOAD_METHOD" or "NULL" in step.argrepr or after.opname == "PUSH_NULL", False
+        held = True
         if name in ("LOAD_GLOBAL", "LOAD_NAME"):
             top = globals_.get(value, MISSING)
         elif name.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")):
             variable = value[-1] if isinstance(value, tuple) else value
             top, read = names.get(variable, MISSING), variable in local
         elif name in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+            held = top is not MISSING and name != "LOAD_SUPER_ATTR" and is_held(top, value)
             base, top = top, attribute(top, value)
             if base is MISSING or name == "LOAD_SUPER_ATTR":
                 top = _inherited(reading, code, value)
@@ -212,11 +189,13 @@ def _read_code(
             top = attribute(top if before[0] in ("SWAP", "POP_TOP", "IMPORT_FROM") else imported, value)
         elif isinstance(value, CodeType):
             # A lambda, a comprehension or a function defined inside sees some of the names known here.
+            known = len(reading.found)
             _read_code(reading, value, globals_, {n: names[n] for n in value.co_freevars if n in names}, set(local))
+            reading.hands_out |= len(reading.found) > known and not value.co_name.endswith("comp>")
         elif name not in ("CACHE", "EXTENDED_ARG", "NOP", "PUSH_NULL", "SWAP", "POP_TOP", "PRECALL", "COPY_FREE_VARS"):
             top = MISSING
         if name.startswith(("LOAD_", "IMPORT_FROM")) and top is not MISSING and not read:
-            _use(reading, top, called, where)
+            _use(reading, top, called, held, where)
             if isinstance(top, MethodType) and isinstance(top.__self__, Inline) and not called:
                 top = MISSING  # what a property gives
         # `getattr(F, "relu")` and `getattr(F, self.name)`: the module, then a string.
@@ -225,20 +204,23 @@ def _read_code(
         elif looked_in is None and isinstance(top, ModuleType):
             looked_in = top
         elif isinstance(looked_in, ModuleType) and isinstance(text := value if name == "LOAD_CONST" else top, str):
-            _use(reading, attribute(looked_in, text), True, where)
+            _use(reading, attribute(looked_in, text), True, True, where)
             looked_in = MISSING
         before = (name, value)
 
 
-def _use(reading: Reading, value: object, called: bool, where: Where) -> None:
+def _use(reading: Reading, value: object, called: bool, held: bool, where: Where) -> None:
     """Notes a known function, or goes on into a helper."""
+    known = len(reading.found)
     if (kind := _known(value)) is not None:
         _add(reading, kind, where)
     elif called and isinstance(value, type) and value in _CLASSES:
         # `nn.ReLU()(x)` inside a method calls F.relu; `isinstance(m, nn.ReLU)` does not.
         _add(reading, _CLASSES[value], where, builds=True)
-    else:
+        called = False  # the call only makes it
+    elif not (held and _read_held(reading, value, where)):
         _read_value(reading, value, where)
+    reading.hands_out |= len(reading.found) > known and not called
 
 
 def _add(reading: Reading, kind: str, where: Where, scripted: bool = False, builds: bool = False) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from sugar_search.activation.intercept import Injected, Injection, conversion_of, converted_class, original_class
 from sugar_search.activation.kinds import KINDS, check_kinds
+from sugar_search.activation.leftover import leftover_of_copy
 from sugar_search.activation.module import Method, SugarReLU
 from sugar_search.activation.survey import Part, survey
 from sugar_search.errors import InputError
@@ -69,18 +70,23 @@ def convert(
     region: str = "all",
     sugar: bool = True,
     method: Method = "exact",
+    example: Any = None,
     **parameters: float,
 ) -> nn.Module:
     """Gives the activations of `model` the gradient of a surrogate, in place: modules and functional calls.
 
-    A module such as `nn.ReLU` is replaced by a `SugarReLU`; one shared by several parents stays shared, and hooks
-    registered on it go with it. A module whose code calls `F.relu`, `torch.relu`, `x.relu_()` and the like gets a
-    subclass of its class, in which these calls are intercepted. In-place activations stay in place. Parameters and
-    buffers are untouched, so checkpoints and optimizers stay valid. A model may be converted again; each site keeps
-    the kind that it first had.
+    A module such as `nn.ReLU` is replaced by a `SugarReLU`; one shared by several parents stays shared, and the new
+    module takes over the hooks registered on the old one. A module whose code calls `F.relu`, `torch.relu`,
+    `x.relu_()` and the like gets a subclass of its class, in which these calls are intercepted. In-place activations
+    stay in place. Parameters and buffers are untouched, so checkpoints and optimizers stay valid. A model may be
+    converted again; each site keeps the kind that it first had.
 
     Activations of another kind than ReLU compute ReLU afterwards (or the surrogate's activation, without `sugar`);
     a warning says so.
+
+    Calls are found by reading code, which cannot see all that Python allows; `example` has the result checked by a run.
+    A graph taken of a converted model by `torch.export`, `torch.fx` or `torch.jit` holds the plain operators: it is for
+    inference, and training it would use the activations' own gradients. `torch.compile` keeps the surrogate.
 
     Args:
         model: any module; when it is itself an activation, the new module is returned.
@@ -89,13 +95,16 @@ def convert(
         region: "all", or "negative" for a gradient of 1 where x > 0.
         sugar: False runs the surrogate's own activation forward too.
         method: "exact", or the paper's literal "indirect" and "direct" forms.
+        example: inputs of the model, a tensor or a tuple; copies of the model are run on them before and after, and a
+            warning tells how many calls stay plain.
         **parameters: of the family or the formula.
 
     Returns:
         `model`, or its replacement.
 
     Raises:
-        InputError: the surrogate or an option is invalid, or no site was found. The model is then unchanged.
+        InputError: the surrogate or an option is invalid, a class cannot be changed, or no site was found. The model is
+            then unchanged, as it is when it cannot run on the example.
     """
     wanted = check_kinds(sites)
     values: dict[str, Any] = dict(parameters)
@@ -109,26 +118,32 @@ def convert(
     injections = {kind: Injection(kind, template.surrogate, sugar, method) for kind in wanted}
     new = _new_modules(chosen, template)
     classes = _new_classes(chosen, injections)
-    # From here on nothing can fail, so the model is converted as a whole or not at all.
-    for module, cls in classes.items():
-        module.__class__ = cls
+    if example is not None:
+        leftover_of_copy(model, example, wanted)
+    # After the classes nothing can fail, so the model is converted as a whole or not at all.
+    _set_classes(classes)
     for part in chosen:
         for name in part.attributes:
             _inject(part, name, injections[part.kind])
     _replace_children(model, new)
     _report(template, chosen, blocked, others)
-    return new.get(model) or model
+    result = new.get(model) or model
+    if example is not None:
+        _report_leftover(leftover_of_copy(result, example, wanted))
+    return result
 
 
 def _new_modules(parts: Sequence[Part], template: SugarReLU) -> dict[nn.Module, SugarReLU]:
     """The replacement of each activation module."""
-    return {
-        part.module: template.like(kind=part.kind, inplace=getattr(part.module, "inplace", False)).train(
-            part.module.training
-        )
-        for part in parts
-        if not part.place
-    }
+    new = {}
+    for part in parts:
+        if not part.place:
+            old = part.module
+            module = template.like(kind=part.kind, inplace=getattr(old, "inplace", False)).train(old.training)
+            # The tables themselves, so that the handles of the hooks go on working.
+            module.__dict__ |= {name: value for name, value in vars(old).items() if "_hook" in name}
+            new[old] = module
+    return new
 
 
 def _new_classes(parts: Sequence[Part], injections: dict[str, Injection]) -> dict[nn.Module, type[nn.Module]]:
@@ -148,6 +163,26 @@ def _new_classes(parts: Sequence[Part], injections: dict[str, Injection]) -> dic
         module: converted_class(original_class(module), tuple(names), tuple(kinds[module].values()))
         for module, names in methods.items()
     }
+
+
+def _set_classes(classes: dict[nn.Module, type[nn.Module]]) -> None:
+    """Gives every module its class, or none of them.
+
+    Raises:
+        InputError: an object does not allow it.
+    """
+    before = {module: type(module) for module in classes}
+    done: list[nn.Module] = []
+    try:
+        for module, cls in classes.items():
+            # Past a __setattr__ of the user's.
+            object.__setattr__(module, "__class__", cls)
+            done.append(module)
+    except TypeError as error:
+        for changed in done:
+            object.__setattr__(changed, "__class__", before[changed])
+        rule = f"a module with functional activation calls must allow another class ({error})"
+        raise InputError(rule, type(module).__name__, "give it activation modules such as nn.ReLU()") from error
 
 
 def _inject(part: Part, name: str, injection: Injection) -> None:
@@ -172,7 +207,8 @@ def _replace_children(model: nn.Module, new: dict[nn.Module, SugarReLU]) -> None
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child is not None and child in new:
-                parent.register_module(name, new[child])
+                # Past register_module and __setattr__, which a module may have overridden.
+                parent._modules[name] = new[child]
                 _leave_fast_path(parent, new[child].kind, new[child].sugar)
 
 
@@ -202,6 +238,15 @@ def _report(template: SugarReLU, chosen: Sequence[Part], blocked: Sequence[Part]
     left = [part for part in others if not part.converted]
     if left:
         log.info("left alone: %s; %s", _count(left), _remedy([*chosen, *left], "to convert them too"))
+
+
+def _report_leftover(counts: dict[str, int]) -> None:
+    for kind, n in counts.items():
+        log.warning(
+            "%d %s call%s stay%s plain: the code that makes them could not be found; use a module such as nn.%s or a "
+            "function such as F.relu in forward itself, or surrogate_gradients(...) around the model",
+            *(n, KINDS[kind].title, *(("", "s") if n == 1 else ("s", "")), KINDS[kind].title),
+        )
 
 
 def _obstacles(parts: Sequence[Part]) -> str:

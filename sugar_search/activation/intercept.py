@@ -6,6 +6,7 @@ so copies and pickles of the module carry it.
 """
 
 import copyreg
+import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ __all__ = [
     "Injected",
     "Injection",
     "SurrogateMode",
+    "checkpoint_frames",
     "conversion_of",
     "converted_class",
     "original_class",
@@ -71,6 +73,11 @@ def _activations(injections: tuple[Injection, ...]) -> dict[str, SugarReLU]:
     return {i.kind: SugarReLU(i.surrogate, sugar=i.sugar, method=i.method) for i in injections}
 
 
+# What torch.compile runs the body of without the mode.
+_CHECKPOINTS = ("checkpoint", "tag_activation_checkpoint", "wrap_activation_checkpoint")
+_BODIES = (*_CHECKPOINTS, "cond", "while_loop", "map_impl", "scan", "associative_scan")
+
+
 class SurrogateMode(TorchFunctionMode):
     """While entered, the calls of some kinds in this thread compute an activation with a surrogate gradient.
 
@@ -83,7 +90,11 @@ class SurrogateMode(TorchFunctionMode):
     def __init__(self, activations: Mapping[str, SugarReLU]) -> None:
         super().__init__()
         self.activations = activations
-        self.checkpoints = _checkpoints()
+        self.checkpoints = checkpoint_frames()
+
+    def depth(self) -> int:
+        """How many checkpoints lay around the code that entered it."""
+        return self.checkpoints
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -92,13 +103,13 @@ class SurrogateMode(TorchFunctionMode):
         kwargs = kwargs or {}
         known = FUNCTIONS.get(func)
         if known is None or known.kind not in self.activations:
-            if torch.compiler.is_dynamo_compiling() and any(callable(a) for a in (*args, *kwargs.values())):
-                raise _outside(func)  # torch.compile runs the body of a checkpoint or torch.cond without the mode
+            if torch.compiler.is_dynamo_compiling() and getattr(func, "__name__", "") in _BODIES:
+                raise _outside(func)
             return func(*args, **kwargs)
         call = read_call(func, args, kwargs)
         if call is None:
             return func(*args, **kwargs)
-        if _checkpoints() > self.checkpoints:
+        if not torch.compiler.is_dynamo_compiling() and _checkpoints() > self.depth():
             raise _outside(func)
         return self.activations[known.kind].call(*call)
 
@@ -118,10 +129,15 @@ def _checkpoints() -> int:
     A checkpointed function runs again in the backward pass, outside of any mode that was entered around it, and would
     silently give plain ReLU's gradient. Compiled graphs hold the surrogate already.
     """
-    if torch.compiler.is_dynamo_compiling():
-        return 0
     # Both forms of checkpoint leave a trace that costs nothing to look for.
     if torch.is_grad_enabled() and torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
+        return 0
+    return checkpoint_frames()
+
+
+def checkpoint_frames() -> int:
+    """As `_checkpoints`, and slower: also where no checkpoint left a trace."""
+    if torch.compiler.is_dynamo_compiling():
         return 0
     count, frame = 0, sys._getframe()
     while frame is not None:
@@ -160,12 +176,41 @@ def original_class(module: nn.Module) -> type[nn.Module]:
 def _entering(function: Callable[..., Any], activations: Mapping[str, SugarReLU]) -> Callable[..., Any]:
     """`function` inside the mode."""
 
-    @wraps(function)
-    def inside(*args: Any, **kwargs: Any) -> Any:
-        with SurrogateMode(activations):
-            return function(*args, **kwargs)
+    if inspect.isgeneratorfunction(function):
 
+        @wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            # In the mode while its own code runs, and out of it while its caller's does.
+            generator, sent = function(*args, **kwargs), None
+            while True:
+                try:
+                    with SurrogateMode(activations):
+                        value = generator.send(sent)
+                except StopIteration as end:
+                    return end.value
+                sent = yield value
+    else:
+
+        @wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with SurrogateMode(activations):
+                return function(*args, **kwargs)
+
+    # torch.compile keeps its results, and counts them up to a limit, by code object.
+    inside.__code__ = inside.__code__.replace(  # type: ignore[attr-defined]
+        co_qualname=getattr(function, "__qualname__", "inside")
+    )
     return inside
+
+
+def _wrapped(value: Any, activations: Mapping[str, SugarReLU]) -> Any:
+    """What stands in a class for `value`: a function, or a descriptor that holds one."""
+    if isinstance(value, staticmethod | classmethod):
+        return type(value)(_entering(value.__func__, activations))
+    if isinstance(value, property):
+        getter = value.fget
+        return value.getter(_entering(getter, activations)) if getter is not None else value
+    return _entering(value, activations)
 
 
 def converted_class(
@@ -186,7 +231,7 @@ def _subclass(conversion: Conversion) -> type[nn.Module]:
 
     def fill(namespace: dict[str, Any]) -> None:
         for name in methods:
-            namespace[name] = _entering(getattr(original, name), activations)
+            namespace[name] = _wrapped(inspect.getattr_static(original, name), activations)
         namespace |= {
             "__module__": original.__module__,
             "__qualname__": original.__qualname__,
@@ -196,7 +241,10 @@ def _subclass(conversion: Conversion) -> type[nn.Module]:
         }
 
     try:
-        return types.new_class(original.__name__, (original,), exec_body=fill)
+        made = types.new_class(original.__name__, (nn.Module,), {"metaclass": type(original)}, fill)
+        # Only now, so that a user's __init_subclass__, which may keep a registry, does not hear of it.
+        made.__bases__ = (original,)
+        return made
     except TypeError as error:
         rule = f"a class with functional activation calls must allow a subclass ({error})"
         raise InputError(rule, original.__name__, "give it activation modules such as nn.ReLU()") from error
@@ -205,7 +253,9 @@ def _subclass(conversion: Conversion) -> type[nn.Module]:
 def _reduce(self: nn.Module, protocol: Any) -> Any:
     """As the original class says, but made again through it: nobody can import the class by name."""
     conversion = conversion_of(self)
-    reduced = super(type(self), self).__reduce_ex__(protocol)
+    # The class of self may be a subclass of the one made here.
+    made: type = next(cls for cls in type(self).__mro__ if "_sugar_conversion" in vars(cls))
+    reduced = super(made, self).__reduce_ex__(protocol)  # type: ignore[arg-type]
     if conversion is None or isinstance(reduced, str) or reduced[0] is not copyreg.__newobj__:  # type: ignore[attr-defined]
         return reduced
     arguments = (conversion.original, conversion.methods, conversion.injections, *reduced[1][1:])

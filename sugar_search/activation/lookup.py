@@ -2,13 +2,16 @@
 
 import functools
 import inspect
+import os
 import sys
+import sysconfig
 from dataclasses import dataclass
+from pathlib import Path
 from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 
 from torch import nn
 
-__all__ = ["MISSING", "Inline", "attribute", "is_torch", "unwrapped"]
+__all__ = ["MISSING", "Inline", "attribute", "is_held", "is_torch", "unwrapped"]
 
 
 class _Missing:
@@ -29,11 +32,19 @@ class Inline:
     owner: object
 
 
+_STDLIB = tuple(str(Path(sysconfig.get_path(name))) + os.sep for name in ("stdlib", "platstdlib"))
+
+
 def is_torch(function: FunctionType) -> bool:
     """Whether the function is torch's or Python's own code, or that of this conversion."""
     name = str(function.__globals__.get("__name__", ""))
     top = name.partition(".")[0]
-    return top == "torch" or top in sys.stdlib_module_names or name.startswith("sugar_search.activation.")
+    if top == "torch" or name.startswith("sugar_search.activation."):
+        return True
+    # A user's file may be called like a module of Python's.
+    file = function.__code__.co_filename
+    own = file.startswith(_STDLIB) and "site-packages" not in file
+    return top in sys.stdlib_module_names and (own or file.startswith("<"))
 
 
 def unwrapped(function: FunctionType) -> FunctionType | None:
@@ -49,6 +60,15 @@ def unwrapped(function: FunctionType) -> FunctionType | None:
         seen.add(id(inner))
         function = inner
     return function
+
+
+def is_held(base: object, name: str) -> bool:
+    """Whether `base.name` is an object that is kept there, not a method made for the occasion or a registered part."""
+    if isinstance(base, nn.Module) and name in base._modules:
+        return False
+    if name in getattr(base, "__dict__", {}) and not isinstance(base, type):
+        return True
+    return not isinstance(inspect.getattr_static(base, name, None), FunctionType | classmethod | property)
 
 
 def attribute(base: object, name: str) -> object:

@@ -5,45 +5,53 @@ names built at run time (`getattr(F, name)`), hooks, objects made inside the met
 `maximum`. A method named `relu` of an object that only running would tell counts as that of a tensor.
 """
 
+import inspect
 from collections.abc import Iterator
 from types import FunctionType, MethodType
 
 from torch import nn
 
-from sugar_search.activation.bytecode import NOWHERE, Call, Reading, is_function, is_lazy, read_function, read_nested
-from sugar_search.activation.lookup import unwrapped
+from sugar_search.activation.bytecode import is_function, is_lazy, read_function, read_nested
+from sugar_search.activation.calls import NOWHERE, Call, Reading
+from sugar_search.activation.lookup import MISSING, unwrapped
 
 __all__ = ["calls_of", "function_attributes", "methods_of"]
 
 
-def methods_of(module: nn.Module, cls: type) -> dict[str, tuple[Call, ...]]:
+def methods_of(
+    module: nn.Module, cls: type, registered: frozenset[nn.Module] = frozenset()
+) -> dict[str, tuple[Call, ...]]:
     """The methods of `cls` that hold calls, themselves or through helpers, as `module` would run them.
 
     Args:
         module: whose attributes the code is resolved with.
         cls: its class, without what a conversion added.
+        registered: every module of the model.
 
     Returns:
-        Each method's name and its calls. Constructors are left out, generators too: whoever runs one holds its calls.
+        Each method's name and its calls. Constructors are left out, and coroutines.
     """
     readings: dict[str, Reading] = {}
-    for name, function in _functions(cls):
-        if not is_lazy(function):
-            readings[name] = Reading(module, cls.__mro__)
-            read_function(readings[name], function, module)
-    running = _reached(readings)
+    for name, function, owner in _functions(cls, module):
+        if not is_lazy(function) or inspect.isgeneratorfunction(function):
+            readings[name] = Reading(module, cls.__mro__, registered)
+            read_function(readings[name], function, owner)
+    running = _reached(readings, "forward", "__call__")
     result = {}
     for name, reading in readings.items():
-        calls = tuple(call for call in reading.found.values() if name in running or not call.builds)
+        # What a method hands out, as in `self.activation()(x)`, runs after it has left the mode: its users enter too.
+        handed = [readings[other] for other in _reached(readings, name) if other != name and readings[other].hands_out]
+        found = {key: call for one in (reading, *handed) for key, call in one.found.items()}
+        calls = tuple(call for call in found.values() if name in running or not call.builds)
         if calls:
             result[name] = calls
     return result
 
 
-def _reached(readings: dict[str, Reading]) -> set[str]:
-    """The methods that a call of the module may run; `_make_layer`, which its constructor uses, is not among them."""
+def _reached(readings: dict[str, Reading], *start: str) -> set[str]:
+    """The methods that those of `start` may run. A constructor's `_make_layer` is not among those of "forward"."""
     reached: set[str] = set()
-    waiting: list[str] = [name for name in ("forward", "__call__") if name in readings]
+    waiting: list[str] = [name for name in start if name in readings]
     while waiting:
         name = waiting.pop()
         if name not in reached:
@@ -52,9 +60,9 @@ def _reached(readings: dict[str, Reading]) -> set[str]:
     return reached
 
 
-def calls_of(value: object) -> tuple[Call, ...]:
+def calls_of(value: object, registered: frozenset[nn.Module] = frozenset()) -> tuple[Call, ...]:
     """The calls that `value` makes when it is called: a function, a method, a partial or a known function itself."""
-    reading = Reading(None, ())
+    reading = Reading(None, (), registered)
     if isinstance(value, MethodType) and isinstance(value.__func__, FunctionType):
         read_function(reading, value.__func__, value.__self__)
     else:
@@ -68,13 +76,20 @@ def function_attributes(module: nn.Module) -> tuple[str, ...]:
     return tuple(n for n, value in vars(module).items() if is_function(value) and not n.startswith("_torchdynamo_"))
 
 
-def _functions(cls: type) -> Iterator[tuple[str, FunctionType]]:
-    """The methods that instances of `cls` have, apart from torch's and special ones."""
+def _functions(cls: type, module: nn.Module) -> Iterator[tuple[str, FunctionType, object]]:
+    """The methods that instances of `cls` have, apart from torch's and special ones, with their first argument."""
     seen: set[str] = set()
     for base in cls.__mro__:
         for name, value in vars(base).items():
             if name in seen or (name.startswith("__") and name != "__call__"):
                 continue
             seen.add(name)
+            owner: object = module
+            if isinstance(value, staticmethod):
+                value, owner = value.__func__, MISSING
+            elif isinstance(value, classmethod):
+                value, owner = value.__func__, cls
+            elif isinstance(value, property):
+                value = value.fget
             if isinstance(value, FunctionType) and unwrapped(value) is not None:
-                yield name, value
+                yield name, value, owner

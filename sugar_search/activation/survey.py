@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
+from torch.nn.utils import parametrize
 
-from sugar_search.activation.bytecode import NOWHERE, Call, scripted_kinds
+from sugar_search.activation.bytecode import scripted_kinds
+from sugar_search.activation.calls import NOWHERE, Call
 from sugar_search.activation.intercept import Injected, conversion_of, original_class
 from sugar_search.activation.kinds import kind_of
 from sugar_search.activation.module import SugarReLU
@@ -45,22 +47,23 @@ def survey(model: nn.Module) -> tuple[Part, ...]:
     """Every part of `model`, in the order of its modules; shared modules count once.
 
     Raises:
-        InputError: a converted module was subclassed again, as `torch.nn.utils.parametrize` does.
+        InputError: a module with calls was parametrized, or a converted one subclassed, before this conversion.
     """
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
     scripted = tuple(f"{n}." for m, ns in names.items() if isinstance(m, torch.jit.ScriptModule) for n in ns if n)
+    registered = frozenset(names)
     # A part of a scripted module is named by the module.
     return tuple(
         part
         for module, dotted in names.items()
         if not (isinstance(module, torch.jit.ScriptModule) and dotted[0].startswith(scripted))
-        for part in _parts(module, tuple(dotted))
+        for part in _parts(module, tuple(dotted), registered)
     )
 
 
-def _parts(module: nn.Module, names: tuple[str, ...]) -> Iterator[Part]:
+def _parts(module: nn.Module, names: tuple[str, ...], registered: frozenset[nn.Module]) -> Iterator[Part]:
     kind = module.kind if isinstance(module, SugarReLU) else kind_of(module)
     if kind is not None:
         yield Part(module, names, kind, converted=isinstance(module, SugarReLU))
@@ -72,21 +75,25 @@ def _parts(module: nn.Module, names: tuple[str, ...]) -> Iterator[Part]:
     if any("_sugar_conversion" in vars(base) for base in type(module).__mro__[1:]):
         rule = "a converted module must not be subclassed before it is converted again"
         raise InputError(rule, type(module).__name__, "convert before torch.nn.utils.parametrize, or only once")
-    yield from _functional(module, names)
+    parts = tuple(_functional(module, names, registered))
+    if any(part.methods for part in parts) and parametrize.is_parametrized(module):
+        rule = "a module that makes functional activation calls must be converted before it is parametrized"
+        raise InputError(rule, type(module).__name__, "call convert before torch.nn.utils.parametrize or weight_norm")
+    yield from parts
 
 
-def _functional(module: nn.Module, names: tuple[str, ...]) -> Iterator[Part]:
+def _functional(module: nn.Module, names: tuple[str, ...], registered: frozenset[nn.Module]) -> Iterator[Part]:
     """The functional calls that `module` makes, each once however many methods and attributes lead to it."""
     cls = original_class(module)
     attributes: dict[tuple[Call, str], tuple[str, ...]] = {}
     methods: dict[tuple[Call, str], tuple[str, ...]] = {}
     for name in function_attributes(module):
         value = vars(module)[name]
-        for call in calls_of(value.function if isinstance(value, Injected) else value):
+        for call in calls_of(value.function if isinstance(value, Injected) else value, registered):
             # A bare F.relu has no code that would tell two attributes apart.
             key = (call, name if call.where is NOWHERE else "")
             attributes[key] = (*attributes.get(key, ()), name)
-    for name, calls in methods_of(module, cls).items():
+    for name, calls in methods_of(module, cls, registered).items():
         for call in calls:
             methods[call, ""] = (*methods.get((call, ""), ()), name)
     conversion = conversion_of(module)

@@ -157,6 +157,8 @@ def _check_network(plan: Plan, input_shape: tuple[int, ...], outputs: int) -> tu
     import torch
 
     from sugar_search.activation.convert import convert
+    from sugar_search.activation.leftover import leftover
+    from sugar_search.catalog import is_reference
     from sugar_search.models._model import build_model, find_arch
 
     arch = find_arch(plan.arch)
@@ -180,6 +182,10 @@ def _check_network(plan: Plan, input_shape: tuple[int, ...], outputs: int) -> tu
     if getattr(given, "shape", None) != (2, outputs):
         shown = tuple(getattr(given, "shape", ())) or type(given).__name__
         raise InputError(f"{rule}, so (2, {outputs}) for two", shown, "mend the network's last layer")
+    if is_reference(arch.name) and (left := leftover(model, torch.zeros(2, *shape), sites=plan.sites or arch.sites)):
+        shown = ", ".join(f"{count} x {kind}" for kind, count in left.items())
+        rule = f"every site of arch {arch.name} must be convertible, and some stay plain"
+        raise InputError(rule, shown, "use nn.ReLU() in __init__ or F.relu in forward")
     said = f"{arch.name}: {sum(p.numel() for p in model.parameters()):,} parameters"
     return sum(p.numel() for p in model.parameters()), (said, *(note.removesuffix(" to ReLU") for note in notes))
 

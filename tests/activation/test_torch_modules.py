@@ -120,10 +120,16 @@ def test_a_scripted_helper_is_named(caplog):
 
 
 def test_a_class_that_cannot_be_subclassed_is_left_alone():
-    class Strict(Base):
-        def __init_subclass__(cls, key):
-            pass
+    class Final(type):
+        def __new__(cls, name, bases, namespace):
+            if name in made:
+                raise TypeError(f"{name} is final")
+            made.add(name)
+            return super().__new__(cls, name, bases, namespace)
 
+    made = set()
+
+    class Strict(Base, metaclass=Final):
         def run(self, x):
             return F.relu(x)
 

@@ -34,6 +34,17 @@ def functional(num_classes):
 
     return Net()
 
+def hidden(num_classes):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.act, self.last = nn.Linear(3072, 16), nn.ReLU(), nn.Linear(16, num_classes)
+
+        def forward(self, x):
+            return self.last(self.act(eval("torch.re" + "lu")(self.first(x.flatten(1)) - 1)))
+
+    return Net()
+
 def halves(seed):
     x = torch.randn(90, 3, 4, 4)  # too small for a ResNet
     y = (x.mean(dim=(1, 2, 3)) > 0).long()
@@ -129,6 +140,7 @@ CIFAR = {"arch": "mlp", "dataset": "cifar100"}
         ),
         (None, {"arch": "my_parts:no_sites"}, "no sites|must hold|holds no"),
         (None, {"arch": "my_parts:gelu_only"}, "gelu"),
+        (None, {"arch": "my_parts:hidden"}, "some stay plain.*1 x relu"),
         (None, {"arch": "my_parts:missing"}, "must be importable"),
         (None, {"arch": "my_bad:net"}, "ModuleNotFoundError"),
         (None, {"arch": "my_parts:broken"}, "must name a callable"),

@@ -27,9 +27,9 @@ class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.held.append(f"sugar-search: {record.getMessage()}")
         if sys.stderr.isatty():
-            self.release()
+            self.say()
 
-    def release(self) -> None:
+    def say(self) -> None:
         while self.held:
             print(self.held.pop(0), file=sys.stderr)
 
@@ -57,7 +57,7 @@ def _shown() -> Iterator[None]:
     log.setLevel(logging.INFO)
     try:
         yield
-        handler.release()
+        handler.say()
     finally:
         log.removeHandler(handler)
         log.setLevel(level)

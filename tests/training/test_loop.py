@@ -91,9 +91,8 @@ def test_a_convolutional_run_resumes_with_its_running_statistics(make_spec, monk
 @pytest.mark.long
 def test_the_digits_recipe_takes_resnet18_beyond_93_percent_in_five_epochs_on_every_seed(make_spec):
     for seed in (1, 10, 20):
-        spec = make_spec(
-            f"seed{seed}", arch="resnet18", seed=seed, **load_recipe("digits", epochs=5).model_dump(mode="json")
-        )
+        recipe = load_recipe("digits", epochs=5)
+        spec = dataclasses.replace(make_spec(f"seed{seed}", arch="resnet18", seed=seed), recipe=recipe)
         list(train(spec))
         assert evaluate_test(spec).accuracy >= 0.93
 

@@ -98,7 +98,11 @@ class _Searcher(Searcher):
         for trial_id in list(self.runs):
             self.coordinator.on_lost(self.runs.pop(trial_id))
 
-    # Tune saves its searcher as it goes; the study needs none of that, and restoring it is never right.
+    # Tune saves its searcher as it goes; the study needs none of that, and restoring it is never right. It cannot be
+    # pickled either: the coordinator holds an open database and, by its listener, standard output.
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         pass
 

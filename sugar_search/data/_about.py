@@ -11,7 +11,6 @@ __all__ = [
     "DATA_DIR",
     "Facts",
     "data_mark",
-    "dataset_name",
     "default_recipe",
     "facts",
     "is_natural",
@@ -58,25 +57,6 @@ def facts(text: str) -> Facts | None:
     name, variant = parse(text)
     known: dict[str, Facts] = getattr(module_of(name), "FACTS", {})  # by variant; "" is the default one
     return known.get(variant or "")
-
-
-def dataset_name(text: str) -> str:
-    """The canonical text of a dataset, which identifies it in studies: "Digits-32" is "digits/32".
-
-    Raises:
-        UnknownNameError: there is no such dataset or variant.
-        InputError: the dataset has no variants.
-    """
-    if catalog.is_reference(text):
-        return text
-    known = facts(text)
-    if known is not None and not known.download_bytes:
-        from sugar_search.data._dataset import load_dataset
-
-        return load_dataset(text).name  # comes with a package: nothing to wait for
-    name, variant = parse(text)
-    variant = variant or getattr(module_of(name), "DEFAULT", None)
-    return name if variant is None else f"{name}/{variant}"
 
 
 def data_mark(text: str, data_dir: Path | None) -> str | None:

@@ -1,21 +1,18 @@
-"""What a dataset is, and how one is loaded by name."""
+"""What a dataset is: splits of tensors, and what they need to be shown to a network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from sugar_search import catalog
-from sugar_search.data._about import DATA_DIR, module_of, parse
 from sugar_search.errors import InputError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Dataset", "Split", "load_dataset"]
+__all__ = ["Dataset", "Split"]
 
 SPLIT_STREAM = 5  # keeps the draw of a validation split apart from other draws with the same seed
 
@@ -130,40 +127,6 @@ class Dataset:
 
     def _splits(self) -> tuple[Split, ...]:
         return tuple(split for split in (self.train, self.validation, self.test) if split is not None)
-
-
-def load_dataset(text: str, *, data_dir: Path | None = None, offline: bool = True, seed: int = 0) -> Dataset:
-    """The dataset that `text` names, on the CPU; the same object again within one process.
-
-    Args:
-        text: a name of `sugar-search list datasets`, with "/variant" where there are any ("digits",
-            "regression/f2"), or the user's own "package.module:callable" (see `sugar_search.data._user`).
-        data_dir: where files live, "data" when None; datasets that bring their data ignore it.
-        offline: never download; a missing file is then an error.
-        seed: handed to the user's callable; the datasets that come with the package are the same for every seed.
-
-    Raises:
-        UnknownNameError: there is no such dataset or variant.
-        FileError: its files are missing or damaged, cannot be downloaded, or there is too little disk space.
-        InputError: the dataset has no variants, or the user's callable fails or returns something else.
-    """
-    folder = Path(DATA_DIR if data_dir is None else data_dir).expanduser().absolute()
-    key = (text, folder, seed) if catalog.is_reference(text) else (*parse(text), folder, seed)
-    if key not in _loaded:
-        _loaded[key] = _load(text, folder, offline, seed)
-    return _loaded[key]
-
-
-_loaded: dict[tuple[object, ...], Dataset] = {}  # a worker trains many runs on one dataset
-
-
-def _load(text: str, folder: Path, offline: bool, seed: int) -> Dataset:
-    if catalog.is_reference(text):
-        from sugar_search.data import _user
-
-        return _user.load(text, seed=seed, data_dir=folder, offline=offline)
-    name, variant = parse(text)
-    return module_of(name).load(variant, seed=seed, data_dir=folder, offline=offline)
 
 
 def _tensors(split: Split) -> "tuple[Tensor, ...]":

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sugar_search.data._about import facts, is_present
-from sugar_search.data._dataset import load_dataset
+from sugar_search.data._load import load_dataset
 from sugar_search.search.pinned import PinnedStudy
 from sugar_search.search.plan import Plan, run_seeds
 from sugar_search.search.records import BASELINE, TrialRecord

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sugar_search import catalog
-from sugar_search.data._about import data_mark, dataset_name, default_recipe, is_natural
+from sugar_search.data._about import data_mark, default_recipe, is_natural
+from sugar_search.data._load import dataset_name
 from sugar_search.errors import InputError
 from sugar_search.models._model import Arch, find_arch
 from sugar_search.search.objective import Objective, parse_objectives

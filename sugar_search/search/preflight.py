@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sugar_search.data._about import facts
-from sugar_search.data._dataset import Dataset, load_dataset
+from sugar_search.data._dataset import Dataset
+from sugar_search.data._load import load_dataset
 from sugar_search.errors import FileError, InputError, UnknownNameError
 from sugar_search.search.plan import ENGINES, Plan
 from sugar_search.search.sampler import SAMPLERS

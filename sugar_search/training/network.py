@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sugar_search.data._dataset import Dataset, load_dataset
+from sugar_search.data._dataset import Dataset
+from sugar_search.data._load import load_dataset
 from sugar_search.errors import InputError
 from sugar_search.models._model import build_model, find_arch
 from sugar_search.training.recipe import Recipe

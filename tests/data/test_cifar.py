@@ -14,7 +14,7 @@ import torch
 
 from sugar_search.data import _cifar, cifar10, cifar100
 from sugar_search.data._about import facts, is_present
-from sugar_search.data._dataset import load_dataset
+from sugar_search.data._load import load_dataset
 from sugar_search.data._pickles import read_batch
 from sugar_search.errors import FileError
 from sugar_search.vision import load as load_vision

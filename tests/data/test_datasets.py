@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits
 
 from sugar_search import catalog
 from sugar_search.data._about import default_recipe, facts, is_natural
-from sugar_search.data._dataset import Dataset, Split, load_dataset
+from sugar_search.data._dataset import Dataset, Split
+from sugar_search.data._load import load_dataset
 from sugar_search.errors import InputError, UnknownNameError
 
 BUNDLED = [name for name in catalog.names("datasets") if not is_natural(name)]  # the others need files

@@ -15,8 +15,8 @@ import makers
 import pytest
 
 from sugar_search.data import _fetch, cifar10, tiny_imagenet_200
-from sugar_search.data._dataset import load_dataset
 from sugar_search.data._fetch import Remote, fetch
+from sugar_search.data._load import load_dataset
 from sugar_search.errors import FileError
 from sugar_search.vision import load as load_vision
 

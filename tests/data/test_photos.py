@@ -14,8 +14,8 @@ from PIL import Image
 
 from sugar_search.data import image_folder, tiny_imagenet_200
 from sugar_search.data._about import data_mark
-from sugar_search.data._dataset import load_dataset
 from sugar_search.data._images import decode_rgb, square
+from sugar_search.data._load import load_dataset
 from sugar_search.errors import FileError
 from sugar_search.vision import load as load_vision
 

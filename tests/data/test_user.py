@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sugar_search.data._dataset import Dataset, Split, load_dataset
+from sugar_search.data._dataset import Dataset, Split
+from sugar_search.data._load import load_dataset
 from sugar_search.errors import FileError, InputError
 
 COUNT = iter(range(10**6))

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from sugar_search.data._dataset import Split, load_dataset
+from sugar_search.data._dataset import Split
+from sugar_search.data._load import load_dataset
 from sugar_search.errors import DivergedError, FileError, InputError, UnknownNameError
 from sugar_search.symbolic.surrogate import surrogate
 from sugar_search.training import epoch, loop, network

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sugar_search.data._dataset import Split, load_dataset
+from sugar_search.data._dataset import Split
+from sugar_search.data._load import load_dataset
 from sugar_search.models._model import build_model
 from sugar_search.training import metrics
 from sugar_search.training.metrics import batch_loss, evaluate

@@ -257,7 +257,7 @@ def test_digest_follows_content_and_not_wording(tmp_path):
 def test_auto_takes_the_datasets_own_validation_split_and_cuts_one_out_where_there_is_none():
     from dataclasses import replace
 
-    from sugar_search.data._dataset import load_dataset
+    from sugar_search.data._load import load_dataset
     from sugar_search.training.network import validated
 
     digits, table = load_dataset("digits"), load_recipe("own-data").validation

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 PACKAGE = Path(__file__).resolve().parent
+MAX_TOML = 65_536  # bytes
 
 
 @dataclass(frozen=True)
@@ -153,9 +154,11 @@ def load_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dictionary.
 
     Raises:
-        FileError: the file is missing, unreadable or not TOML; the message names file and place.
+        FileError: the file is missing, unreadable, too large or not TOML; the message names file and place.
     """
     try:
+        if (size := path.stat().st_size) > MAX_TOML:  # the parser's time grows with the square of some texts
+            raise FileError(f"a TOML file must have at most {MAX_TOML:,} bytes", f"{path}: {size:,}", "make it smaller")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError("a TOML file must be readable", str(path), error.strerror or "check the path") from error

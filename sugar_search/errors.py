@@ -48,7 +48,13 @@ class InputError(SugarError, ValueError):
 
 
 class FormulaError(InputError):
-    """Formula text broke a rule; the rule names the position."""
+    """Formula text broke a rule; the rule names the position.
+
+    Attributes:
+        reason: a short category ("pole", "max_gain"), for counting what a search space draws in vain.
+    """
+
+    reason = "inadmissible"
 
 
 class UnknownNameError(InputError):

@@ -9,9 +9,10 @@ from functools import lru_cache
 
 import mpmath
 import sympy
-from sympy import Expr, S
+from sympy import Expr
 
 from sugar_search.symbolic import functions as f
+from sugar_search.symbolic.identities import logistic
 from sugar_search.symbolic.primitives import X, number
 
 __all__ = ["canonical", "identifier"]
@@ -38,7 +39,7 @@ def identifier(expression: Expr) -> str:
 def _rewrite(e: Expr) -> Expr:
     """Replaces functions by fewer ones, bottom up: tanh, erf, exponential quotients, softplus in disguise."""
     # Quotients first: once its denominator is rewritten alone, a numerator exp(v) no longer matches it.
-    e = _logistic(e) if e.is_Mul or e.is_Pow else e
+    e = logistic(e, _sigmoid) if e.is_Mul or e.is_Pow else e
     if not e.args:
         return e
     e = e.func(*(_rewrite(a) for a in e.args))
@@ -65,26 +66,6 @@ def _mirrored(function: type[Expr], u: Expr) -> Expr:
     """F(-u) = 1 - F(u), with the argument whose sign is canonical."""
     u = sympy.expand_mul(u)
     return 1 - function(-u) if u.could_extract_minus_sign() else function(u)
-
-
-def _logistic(e: Expr) -> Expr:
-    """exp(m*v)/(c + c*exp(v))**n as sigmoid(v)**m * sigmoid(-v)**(n - m) / c**n, for whole 0 <= m <= n."""
-    factors = list(sympy.Mul.make_args(e))
-    for factor in factors:
-        base, n = factor.as_base_exp()
-        if not (n.is_Integer and n < 0 and base.is_Add and len(base.args) == 2):
-            continue
-        constant, (c, power) = base.as_independent(X)[0], base.as_independent(X)[1].as_coeff_Mul()
-        if not isinstance(power, sympy.exp) or constant != c:
-            continue
-        v, n = power.args[0], -n
-        others = [t for t in factors if t is not factor]
-        exponent = sympy.Add(*[t.args[0] for t in others if isinstance(t, sympy.exp)])
-        m = sympy.cancel(exponent / v) if exponent != 0 else S.Zero
-        if m.is_Integer and 0 <= m <= n:
-            rest = [t for t in others if not isinstance(t, sympy.exp)]
-            return sympy.Mul(*rest, _sigmoid(v) ** m, _sigmoid(-v) ** (n - m), c**-n)
-    return e
 
 
 def _lift(e: Expr, budget: int) -> Expr:

@@ -4,6 +4,8 @@ import ast
 import re
 import warnings
 
+from sympy import Rational
+
 from sugar_search.errors import FormulaError
 
 __all__ = [
@@ -15,16 +17,22 @@ __all__ = [
     "MAX_LENGTH",
     "MAX_NODES",
     "MAX_NUMBER",
+    "MAX_ROOT",
+    "MAX_WRITTEN_OUT",
+    "MIN_NUMBER",
     "refuse",
     "syntax_tree",
 ]
 
 MAX_LENGTH = 2_000  # characters
 MAX_NODES = 200  # numbers, names, operations and calls
+MAX_WRITTEN_OUT = 2_000  # parts once min and max, which repeat their arguments, are written out
 MAX_DEPTH = 40  # nested operations
 MAX_NUMBER = 10**9  # size of any constant, also after folding
+MIN_NUMBER = Rational(1, 10**300)  # size of any constant but 0, likewise
 MAX_EXPONENT = 8  # size of a written exponent
 MAX_FOLDED_EXPONENT = 64  # size of an exponent after folding, as in (x**8)**8
+MAX_ROOT = 10**5  # denominator of an exponent: sympy raises integers to it when it splits (6*x)**(1/q)
 MAX_DIGITS = 320  # decimal places and digits of an exact constant
 
 GRAMMAR = "use numbers, x, + - * / **, parentheses, where(cond, a, b) and the primitives"

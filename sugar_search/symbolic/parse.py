@@ -12,18 +12,21 @@ from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
-import mpmath
 import sympy
 from sympy import Expr, Rational, S
 
 from sugar_search.errors import FormulaError
-from sugar_search.symbolic.functions import own, where
+from sugar_search.symbolic.folding import NOT_REAL, constant_part, folded, is_real, is_root
+from sugar_search.symbolic.functions import own, sigmoid, where
 from sugar_search.symbolic.limits import (
     GRAMMAR,
     MAX_DIGITS,
     MAX_EXPONENT,
     MAX_FOLDED_EXPONENT,
     MAX_NUMBER,
+    MAX_ROOT,
+    MAX_WRITTEN_OUT,
+    MIN_NUMBER,
     refuse,
     syntax_tree,
 )
@@ -35,7 +38,6 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 CONSTANTS: dict[str, Expr] = {"x": X, "pi": sympy.pi, "e": sympy.E}
 RESERVED: frozenset[str] = frozenset(CONSTANTS) | frozenset(PRIMITIVES)
 
-_BAD = (S.ComplexInfinity, S.NaN, S.Infinity, S.NegativeInfinity, S.ImaginaryUnit)
 _HINTS = {ast.BitXor: "write a power as **", ast.FloorDiv: "write a division as /", ast.MatMult: "write a product as *"}
 
 
@@ -57,8 +59,11 @@ def parse(text: str, parameters: Collection[str] = (), *, values: Mapping[str, R
     names.update(values or {})
     source, offset, tree = syntax_tree(text)
     result = own(_Reader(source, offset, names).read(tree))
-    if not _is_real(result):
+    if not is_real(result):
         raise refuse(1, "a formula must be real and finite", text, "remove the division by 0 or the complex value")
+    # Sympy may have folded deep inside, as in exp(c)**2 = exp(2*c).
+    if any(abs(n) > MAX_NUMBER for n in result.atoms(Rational)):
+        raise refuse(1, f"a constant must be at most {MAX_NUMBER:,} in size after folding", text, "use a smaller one")
     return result
 
 
@@ -67,6 +72,7 @@ class _Reader:
 
     def __init__(self, source: str, offset: int, names: Mapping[str, Expr]) -> None:
         self.source, self.offset, self.names = source, offset, names
+        self.sizes: dict[Expr, int] = {}
 
     def column(self, node: ast.AST) -> int:
         return self.offset + int(getattr(node, "col_offset", 0)) + 1
@@ -109,23 +115,49 @@ class _Reader:
 
     def checked(self, node: ast.expr, e: Expr) -> Expr:
         """Refuses constants that are not real, too large or too long, before anything builds on them."""
-        if any(_is_root(t) for a in (e, *e.args) for t in (a, *a.args)):
-            e = e.replace(_is_root, _folded)
-        constant = e if not e.free_symbols else _constant_part(e)
+        if self.size(e) > MAX_WRITTEN_OUT:
+            rule = f"a formula must have at most {MAX_WRITTEN_OUT:,} parts once min and max are written out"
+            raise self.refuse(node, rule, "nest fewer of them")
+        if any(is_root(t) for a in (e, *e.args) for t in (a, *a.args)):
+            e = e.replace(is_root, folded)
+        constant = e if not e.free_symbols else constant_part(e)
         if constant is not None:
             self.check_value(node, constant)
-        for part in (e, *e.args):
+        for part in (e, *e.args, *(t for a in e.args for t in a.args)):
+            if part.is_Rational and 0 < abs(part) < MIN_NUMBER:
+                raise self.refuse(node, "a constant must be 0 or at least 1e-300 in size", "use 0 or a larger one")
             if part.is_Rational and max(len(str(part.p)), len(str(part.q))) > MAX_DIGITS:
                 raise self.refuse(node, f"a constant must have at most {MAX_DIGITS} digits", "round it")
             if part.is_Number and abs(part) > MAX_NUMBER:
                 raise self.refuse(node, f"a constant must be at most {MAX_NUMBER:,} in size", "use a smaller one")
-            if part.is_Pow and part.exp.is_Number and abs(part.exp) > MAX_FOLDED_EXPONENT:
+            if part.is_Pow and not part.exp.free_symbols and abs(number(part.exp)) > MAX_FOLDED_EXPONENT:
                 rule = f"an exponent must be at most {MAX_FOLDED_EXPONENT} in size after folding"
                 raise self.refuse(node, rule, "use a lower power")
+            if part.is_Pow and part.exp.is_Rational:
+                self.check_root(node, part.exp)
+            self.check_divisor(node, part)
         return e
 
+    def check_divisor(self, node: ast.expr, e: Expr) -> None:
+        # What is divided by is written as a product, which must be a legal constant itself.
+        below = [t for t in sympy.Mul.make_args(e) if t.is_Pow and not t.free_symbols and t.exp.is_negative]
+        if below and abs(number(sympy.Mul(*below))) * MAX_NUMBER < 1:
+            raise self.refuse(node, f"a divisor must be at most {MAX_NUMBER:,} in size", "use a smaller one")
+
+    def check_root(self, node: ast.expr, exponent: Rational) -> None:
+        # An exponent beyond the written ones is written as a power of a power, with up to eight times the denominator.
+        if exponent.q > (MAX_ROOT if abs(exponent) <= MAX_EXPONENT else MAX_ROOT // 8):
+            rule = f"an exponent must be a fraction with a denominator of at most {MAX_ROOT:,}"
+            raise self.refuse(node, rule, "round it to four decimals")
+
+    def size(self, e: Expr) -> int:
+        """Parts of e, shared ones counted each time; each is visited once."""
+        if e not in self.sizes:
+            self.sizes[e] = 1 + sum(map(self.size, e.args))
+        return self.sizes[e]
+
     def check_value(self, node: ast.expr, e: Expr) -> None:
-        if e.has(*_BAD):
+        if e.has(*NOT_REAL):
             raise self.refuse(
                 node, "a constant must be a finite real number", "remove the division by 0 or the complex value"
             )
@@ -205,8 +237,19 @@ class _Reader:
                 )
             if base == 0 and value < 0:
                 raise self.refuse(node, "a divisor must not be 0", "remove the division")
+        if exponent.is_Integer or exponent.free_symbols:
+            return base**exponent
+        if base != sympy.E and exponent.is_Rational:
+            self.check_root(node.right, exponent)
         root = sympy.Pow(base, exponent, evaluate=False)
-        return _folded(root) if _is_root(root) else base**exponent
+        if is_root(root):
+            return folded(root)
+        coefficient = abs(base.as_coeff_Mul()[0])
+        root = sympy.Pow(coefficient, exponent, evaluate=False)
+        if coefficient != 1 and is_root(root):
+            # Sympy would take it out too, and raise integers to the exponent's denominator.
+            return sympy.Mul(folded(root), (base / coefficient) ** exponent)
+        return base**exponent
 
     def call(self, node: ast.Call) -> Expr:
         if not isinstance(node.func, ast.Name):
@@ -222,6 +265,9 @@ class _Reader:
         arguments = [self.read(a) for a in node.args]
         if row.name == "recip" and arguments[0] == 0:
             raise self.refuse(node, "a divisor must not be 0", "remove the division")
+        if row.name == "tanh" and not arguments[0].is_real:
+            # Sympy takes apart the complex parts of a tanh that may not be real, for minutes if two are nested.
+            return 2 * sigmoid(self.checked(node, 2 * arguments[0])) - 1
         return row.sympy(*arguments)
 
     def choose(self, test: ast.expr, then: Expr, other: Expr) -> Expr:
@@ -239,33 +285,3 @@ class _Reader:
             case ast.LtE():
                 return where(left - right, other, then)
         raise self.refuse(test, "a comparison must be one of > >= < <=", "write it like x > 0")
-
-
-def _constant_part(e: Expr) -> Expr | None:
-    """The constant among the terms or factors of e, if it has more than one part."""
-    if not (e.is_Add or e.is_Mul):
-        return None
-    parts = [a for a in e.args if not a.free_symbols]
-    return e.func(*parts) if any(not a.is_Number for a in parts) else None
-
-
-def _is_root(t: Expr) -> bool:
-    """Whether this is a root of a number that sympy keeps in an unstable or unreadable exact form.
-
-    Square roots of short numbers stay exact; 2**0.55*2**0.6 would be split and merged at sympy's whim.
-    """
-    if not (t.is_Pow and t.base.is_Rational and t.exp.is_Rational):
-        return False
-    return bool(t.exp.q > 2 or max(abs(t.base.p), t.base.q) > MAX_NUMBER)
-
-
-def _folded(t: Expr) -> Expr:
-    """The root to 30 digits; unchanged where it is not real, which is refused later."""
-    value = number(t)
-    return Rational(mpmath.nstr(value, 30)) if mpmath.isfinite(value) else t
-
-
-def _is_real(e: Expr) -> bool:
-    """Whether e holds no infinity, imaginary unit, or power that is constant and not real."""
-    powers = [p for p in e.atoms(sympy.Pow) if not p.free_symbols]
-    return not e.has(*_BAD) and all(number(p) == number(p) for p in powers)

@@ -1,6 +1,8 @@
 """Every function a formula may call: one row each, with its sympy, numpy, mpmath and torch forms.
 
 To add a primitive, add a row to `PRIMITIVES` (and its sympy class to `functions.py` when sympy has none that is safe).
+Certificates need its enclosures in `enclosing` and its asymptotic rule in `tail_rules` under the same name; they are
+loaded when first asked for, as ball arithmetic costs 35 ms to import.
 All forms are stable for large |x|. The torch form is a source template, used for exported code.
 """
 
@@ -44,6 +46,16 @@ class Primitive:
     mpmath: Callable[..., Any]
     torch: str
     doc: str
+
+    @property
+    def ball(self) -> Callable[..., Any]:
+        """Its enclosure over real balls (`flint.arb`); not finite where it is not defined."""
+        return importlib.import_module("sugar_search.symbolic.certificates.enclosing").REAL[self.name]
+
+    @property
+    def tail(self) -> Callable[..., Any]:
+        """Its asymptotic rule: what it makes of an asymptotic value."""
+        return importlib.import_module("sugar_search.symbolic.certificates.tail_rules").RULES[self.name]
 
 
 def _special(name: str) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ import sympy
 from sympy import Expr, S
 
 from sugar_search.symbolic import functions as f
+from sugar_search.symbolic.identities import combined
 from sugar_search.symbolic.primitives import BY_CLASS, X, number
 from sugar_search.symbolic.text import sides
 
@@ -17,29 +18,37 @@ class Step:
     """One operation; its index in the tape is the register it fills.
 
     Attributes:
-        op: "x", "const", "add", "sub", "mul", "div", "neg", "pow", "gt", "lt", "where", or the name of a primitive.
+        op: "x", "const", "input", "add", "sub", "mul", "div", "neg", "pow", "gt", "lt", "where", or the name of a
+            primitive.
         args: registers of the arguments.
         value: the constant of "const", the exponent of "pow"; else None.
         exact: the same as an exact sympy number.
+        name: the symbol that an "input" stands for; else "".
     """
 
     op: str
     args: tuple[int, ...] = ()
     value: float | None = None
     exact: Expr | None = None
+    name: str = ""
 
 
 @dataclass
 class Builder:
-    """Emits steps, each distinct one once."""
+    """Emits steps, each distinct one once.
 
+    Attributes:
+        inputs: names of the symbols that are given when the tape runs.
+    """
+
+    inputs: tuple[str, ...] = ()
     steps: list[Step] = field(default_factory=list)
     known: dict[Step, int] = field(default_factory=dict)
     built: dict[Expr, int] = field(default_factory=dict)
 
-    def emit(self, op: str, *args: int, exact: Expr | None = None) -> int:
+    def emit(self, op: str, *args: int, exact: Expr | None = None, name: str = "") -> int:
         """The register of an operation, computed now or before."""
-        step = Step(op, args, None if exact is None else float(number(exact)), exact)
+        step = Step(op, args, None if exact is None else float(number(exact)), exact, name)
         if step not in self.known:
             self.known[step] = len(self.steps)
             self.steps.append(step)
@@ -60,8 +69,13 @@ class Builder:
             return self.constant(e)
         if e == X:
             return self.emit("x")
+        if e.is_Symbol and e.name in self.inputs:
+            return self.emit("input", name=e.name)
         if e.is_Add:
             return self.add(e)
+        stable = combined(e) if e.is_Mul or e.is_Pow else _logarithm(e)
+        if stable != e:
+            return self.build(stable)
         if e.is_Mul:
             return self.multiply(e)
         if e.is_Pow:
@@ -156,6 +170,16 @@ class Builder:
         left, right, less = sides(d)
         condition = self.emit("lt" if less else "gt", self.build(left), self.build(right))
         return self.emit("where", condition, self.build(u), self.build(v))
+
+
+def _logarithm(e: Expr) -> Expr:
+    """log1p of c*exp(u) as a softplus, of exp(u) - 1 as u: neither overflows. Anything else as it is."""
+    if not isinstance(e, f.log1p):
+        return e
+    c, power = e.args[0].as_coeff_Mul()
+    if isinstance(power, sympy.exp) and c.is_positive:
+        return f.softplus(power.args[0] + f.log1p(c - 1))
+    return next((t.args[0] for t in e.args[0].args if isinstance(t, sympy.exp) and e.args[0] == t - 1), e)
 
 
 def _complement(e: Expr) -> Expr | None:

@@ -4,7 +4,7 @@
 the steps stable in floating point: `1 - sigmoid(u)` becomes `sigmoid(-u)`, which does not cancel.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,11 +16,11 @@ from sympy import Expr
 from sugar_search.symbolic.primitives import PRIMITIVES, X, mp_power, number
 from sugar_search.symbolic.steps import Builder, Step
 
-__all__ = ["MAX_CLAMP", "Step", "Tape", "clamp_bound"]
+__all__ = ["MAX_CLAMP", "NUMPY", "Step", "Tape", "clamp_bound"]
 
 MAX_CLAMP = 2.0**126
 
-_NUMPY: dict[str, Callable[..., Any]] = {
+NUMPY: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
@@ -45,38 +45,73 @@ class Tape:
     steps: tuple[Step, ...]
 
     @classmethod
-    def of(cls, expression: Expr) -> "Tape":
-        """The tape of an expression whose only free symbol is x.
+    def of(cls, expression: Expr, inputs: Collection[str] = ()) -> "Tape":
+        """The tape of an expression in x and the symbols named in `inputs`.
 
         Raises:
-            ValueError: a parameter is not bound.
+            ValueError: another symbol occurs.
         """
-        if unbound := expression.free_symbols - {X}:
-            raise ValueError(f"unbound parameters {sorted(map(str, unbound))}")
-        builder = Builder()
+        unbound = {symbol.name for symbol in expression.free_symbols - {X}} - set(inputs)
+        if unbound:
+            raise ValueError(f"unbound parameters {sorted(unbound)}")
+        builder = Builder(tuple(inputs))
         last = builder.build(expression)
         # The result must be the last step; a shared register can sit earlier only if it is the whole expression.
         return cls(tuple(builder.steps[: last + 1]))
 
-    def numpy(self, x: np.ndarray) -> np.ndarray:
-        """Values at `x` (any shape, float32 or float64), in the dtype of `x`; silent on overflow."""
-        x = np.asarray(x)
-        kind = x.dtype.type
-        registers: list[Any] = []
-        with np.errstate(all="ignore"):
-            for step in self.steps:
-                if step.op == "x":
-                    registers.append(x)
-                elif step.op == "const":
-                    registers.append(kind(step.value))
-                elif step.op == "pow":
-                    registers.append(np.power(registers[step.args[0]], kind(step.value)))
-                else:
-                    registers.append(_NUMPY[step.op](*(registers[i] for i in step.args)))
-        return np.array(np.broadcast_to(registers[-1], x.shape), dtype=x.dtype)
+    def numpy(self, x: np.ndarray, inputs: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+        """Values at `x` (any shape, float32 or float64), in the dtype of `x`; silent on overflow.
 
-    def mpmath(self, x: Any, dps: int = 50) -> Any:
-        """The `mpf` value at one point, correct to about `dps` digits."""
+        Args:
+            x: where to evaluate.
+            inputs: values of the tape's inputs; their shapes and that of `x` are broadcast together.
+        """
+        x = np.asarray(x)
+        given = {name: np.asarray(value, dtype=x.dtype) for name, value in (inputs or {}).items()}
+        with np.errstate(all="ignore"):
+            result = self.raw(x, given)
+        shape = np.broadcast_shapes(x.shape, *(value.shape for value in given.values()))
+        return np.array(np.broadcast_to(result, shape), dtype=x.dtype)
+
+    def raw(self, x: np.ndarray, inputs: Mapping[str, np.ndarray], ops: Mapping[str, Any] | None = None) -> Any:
+        """The last register as numpy leaves it: not broadcast, not copied, and loud about overflow.
+
+        Args:
+            x: float32 or float64.
+            inputs: values of the tape's inputs, in the dtype of `x`.
+            ops: numpy functions by operation; the usual ones by default.
+        """
+        ops, kind = ops or NUMPY, x.dtype.type
+        registers: list[Any] = []
+        for step in self.steps:
+            if step.op == "x":
+                registers.append(x)
+            elif step.op == "const":
+                registers.append(kind(step.value))
+            elif step.op == "input":
+                registers.append(inputs[step.name])
+            elif step.op == "pow":
+                registers.append(np.power(registers[step.args[0]], kind(step.value)))
+            else:
+                registers.append(ops[step.op](*[registers[i] for i in step.args]))
+        return registers[-1]
+
+    def stable(self, x: np.ndarray) -> np.ndarray:
+        """Values as the torch code computes them: never nan unless the input is.
+
+        Args:
+            x: any shape; float16 is computed in float32 and rounded once. Clamped to `clamp_bound`, so infinities and
+                numbers whose intermediate steps would overflow give the value at the bound.
+        """
+        x = np.asarray(x)
+        working = x.astype(np.float32) if x.dtype == np.float16 else x
+        bound = working.dtype.type(clamp_bound(self))
+        values = self.numpy(np.clip(working, -bound, bound))
+        with np.errstate(over="ignore"):
+            return np.asarray(np.where(np.isnan(x), x, values).astype(x.dtype))
+
+    def mpmath(self, x: Any, dps: int = 50, inputs: Mapping[str, Any] | None = None) -> Any:
+        """The `mpf` value at one point, correct to about `dps` digits; `inputs` are `mpf` too."""
         with mpmath.workdps(dps + 20):
             registers: list[Any] = []
             for step in self.steps:
@@ -84,6 +119,8 @@ class Tape:
                     registers.append(mpmath.mpf(x))
                 elif step.op == "const":
                     registers.append(_constant(step.exact, dps + 20))
+                elif step.op == "input":
+                    registers.append((inputs or {})[step.name])
                 elif step.op == "pow":
                     registers.append(mp_power(registers[step.args[0]], _constant(step.exact, dps + 20)))
                 else:
@@ -103,6 +140,7 @@ _POWERS = np.array([s * m * 2.0**k for k in range(127) for m in (1.0, 1.37) for 
 _NEAR = np.linspace(-8.0, 8.0, 65)
 
 
+@lru_cache(maxsize=1024)
 def clamp_bound(tape: Tape) -> float:
     """The bound T to which x must be clamped before float32 evaluation, a power of two between 1 and 2**126.
 

@@ -7,7 +7,7 @@ import sympy
 from sympy import Expr, Integer, Rational
 
 from sugar_search.symbolic import functions as f
-from sugar_search.symbolic.primitives import BY_CLASS
+from sugar_search.symbolic.primitives import BY_CLASS, number
 
 __all__ = ["to_text"]
 
@@ -148,13 +148,14 @@ def _power(base: Expr, exponent: Expr) -> tuple[str, int]:
         return _text(base)
     if exponent == Rational(1, 2):
         return f"sqrt({to_text(base)})", _ATOM
-    if exponent.is_Rational and exponent > _LARGEST_POWER and (exponent.q > 1 or not base.is_Symbol):
+    large = not exponent.free_symbols and number(exponent) > _LARGEST_POWER
+    if large and not (exponent.is_Integer and base.is_Symbol):
         # Not as a product, which repeats the base; and abs(x)**8 alone would become x**8.
         halvings = 2
-        while exponent / halvings > _LARGEST_POWER:
+        while number(exponent / halvings) > _LARGEST_POWER:
             halvings *= 2
         return f"({_power(base, exponent / halvings)[0]})**{halvings}", _POWER
-    if exponent.is_Rational and exponent > _LARGEST_POWER:
+    if large:
         eights, rest = int(exponent // _LARGEST_POWER), exponent % _LARGEST_POWER
         pieces = [_power(base, Integer(_LARGEST_POWER))] * eights + ([] if rest == 0 else [_power(base, rest)])
         return "*".join(_wrap(piece, _POWER) for piece in pieces), _PRODUCT

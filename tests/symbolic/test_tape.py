@@ -5,13 +5,17 @@ import time
 import mpmath
 import numpy as np
 import pytest
+import sympy
 import torch
 from formulas import FORMULAS, REPEATABLE
 from hypothesis import given, settings
 
 from sugar_search import catalog
+from sugar_search.activation.exact import compile_tape
 from sugar_search.errors import FormulaError
 from sugar_search.symbolic.parse import parse
+from sugar_search.symbolic.points import values_at
+from sugar_search.symbolic.primitives import X as X_SYMBOL
 from sugar_search.symbolic.source import torch_source
 from sugar_search.symbolic.surrogate import surrogate
 from sugar_search.symbolic.tape import MAX_CLAMP, Tape, clamp_bound
@@ -185,3 +189,103 @@ def test_evaluation_is_silent(recwarn):
     tape = _tape("exp(x)*exp(x*x)/(1 + exp(x*x)) + sqrt(x) + log1p(x)")
     tape.numpy(np.array([-1e30, -2.0, 0.0, 1e30], dtype=np.float32))
     assert not recwarn.list
+
+
+AWKWARD = [
+    "exp(x)/(1 + exp(x))",
+    "exp(x)/(1 + exp(x))**2",
+    "exp(2*x)/(1 + exp(x))**3",
+    "1/(1 + exp(x))",
+    "3/(2 + 2*exp(-2*x))",
+    "exp(x)*(1 - sigmoid(x))",
+    "exp(x)*normal_pdf(x)",
+    "exp(x)*exp(-x*x)",
+    "x*exp(x*x)/(1 + exp(x*x))**2",
+    "(exp(x) - exp(-x))/(exp(x) + exp(-x))",
+    "1 - tanh(x)**2",
+    "max(x, 0)*(1 - erf(x))",
+    "log1p(exp(x))/(1 + abs(x))",
+    "log1p(3*exp(x))/(1 + abs(x))",
+    "log1p(exp(x) - 1)/(1 + abs(x))",
+    "exp(-x)*softplus(x)",
+    "x**2/(1 + x**2)",
+    "x/sqrt(1 + x*x)",
+    "x**8*exp(-abs(x))/1000",
+    "tanh(softplus(x)) + x*sigmoid(x)*(1 - tanh(softplus(x))**2)",
+    "where(x > 0, 1, x*exp(x))",
+]
+
+
+def _stable_error(tape, x):
+    """Worst error of the float32 emission over max |g|, against ball arithmetic; and that it is never nan."""
+    exact, _ = values_at(tape, x.astype(np.float64))
+    got = tape.stable(x)
+    assert got.dtype == x.dtype
+    assert np.isfinite(got).all()
+    known = np.isfinite(exact)
+    assert known.mean() > 0.9
+    scale = np.abs(exact[known]).max()
+    rounding = np.abs(exact) * 2.0**-11 + 2.0**-24 if x.dtype == np.float16 else 0.0
+    return float((np.maximum(0.0, np.abs(got - exact) - rounding)[known]).max() / scale)
+
+
+def _half_values(kind):
+    bits = np.arange(2**16, dtype=np.uint16)
+    x = bits.view(np.float16) if kind == "float16" else (bits.astype(np.uint32) << 16).view(np.float32)
+    return x[np.isfinite(x)]
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_stable_code_on_half_values(text):
+    tape = _tape(text)
+    for kind in ("float16", "bfloat16"):
+        # bfloat16 numbers are computed in float32; every 16th here, all of them in the long test.
+        assert _stable_error(tape, _half_values(kind)[::16]) < 2e-5, kind
+        x = torch.from_numpy(_half_values(kind).astype(np.float32)).to(getattr(torch, kind))
+        assert not compile_tape(tape)(x).isnan().any()
+    ends = np.array([-np.inf, np.inf, np.nan, -3e38, 3e38], dtype=np.float32)
+    assert np.isnan(tape.stable(ends)).tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("text", AWKWARD)
+def test_stable_code_on_every_half_value_and_densely_in_float32(text):
+    tape = _tape(text)
+    for kind in ("float16", "bfloat16"):
+        assert _stable_error(tape, _half_values(kind)) < 2e-5, kind
+    rng = np.random.default_rng(0)
+    size = 10 ** rng.uniform(-38, 38, 20_000)
+    x = np.concatenate([size, -size, rng.uniform(-30, 30, 60_000)]).astype(np.float32)
+    assert _stable_error(tape, x) < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("text", "ops"),
+    [
+        ("exp(x)/(1 + exp(x))", ["x", "sigmoid"]),
+        ("1/(1 + exp(x))", ["x", "neg", "sigmoid"]),
+        ("exp(x)*(1 - sigmoid(x))", ["x", "sigmoid"]),
+        ("log1p(exp(x))", ["x", "softplus"]),
+        ("log1p(exp(x) - 1)", ["x"]),
+        ("exp(x)*exp(-x*x)", ["x", "square", "sub", "exp"]),
+    ],
+)
+def test_factors_that_overflow_against_each_other_are_joined(text, ops):
+    assert [step.op for step in _tape(text).steps] == ops
+
+
+def test_inputs_are_given_when_the_tape_runs():
+    a, b = sympy.symbols("_0 _1", real=True)
+    tape = Tape.of(parse("sigmoid(x)").subs(X_SYMBOL, a * X_SYMBOL) + b, ("_0", "_1"))
+    assert {(step.op, step.name) for step in tape.steps if step.name} == {("input", "_0"), ("input", "_1")}
+    scale, offset = np.array([[1.0], [2.5]]), np.array([[0.0], [0.3]])
+    values = tape.numpy(X, {"_0": scale, "_1": offset})
+    assert values.shape == (2, len(X))
+    assert np.allclose(values[1], _tape("sigmoid(2.5*x) + 0.3").numpy(X), rtol=0, atol=1e-15)
+    with mpmath.workdps(60):
+        exact = tape.mpmath(0.7, 50, {"_0": mpmath.mpf("2.5"), "_1": mpmath.mpf("0.3")})
+        assert abs(exact - _tape("sigmoid(2.5*x) + 0.3").mpmath(0.7)) < mpmath.mpf(10) ** -45
+    with pytest.raises(ValueError, match="unbound"):
+        Tape.of(a * b, ("_0",))
+    with pytest.raises(ValueError, match="has no values"):
+        values_at(tape, X)

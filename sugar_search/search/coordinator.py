@@ -6,7 +6,7 @@ engines drive the same coordinator, so a study behaves alike wherever its runs e
 
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,6 +27,7 @@ from sugar_search.search.records import (
 from sugar_search.search.results import metrics_of, run_record, run_spec, values_of
 from sugar_search.search.sampler import Proposer
 from sugar_search.search.store import Store
+from sugar_search.symbolic.fingerprint import Known
 from sugar_search.symbolic.surrogate import Surrogate
 from sugar_search.training.run import EpochRecord
 
@@ -70,6 +71,9 @@ class Coordinator:
         self.queue: deque[tuple[TrialRecord, int]] = deque()
         self.handles: dict[int, int] = {}
         self.trials = store.trials()
+        self.known = Known[str]()
+        for trial in self.trials:
+            self.known.add(trial.surrogate, trial.title)
         self.confirming = False
         self.proposer.restore([t for t in store.frozen() if t.user_attrs.get("sugar", True)])
         self._resume()
@@ -153,9 +157,7 @@ class Coordinator:
         for trial in self.trials:
             if trial.state == "RUNNING":
                 self.store.mark(trial, "WAITING")
-        refused = self.store.get("refused", {})
-        total = {k: refused.get(k, 0) + n for k, n in self.proposer.refused.items()}
-        self.store.set("refused", total)
+        self.store.set("refused", dict(Counter(self.store.get("refused", {})) + self.proposer.refused))
 
     # Views
 
@@ -208,6 +210,7 @@ class Coordinator:
     ) -> TrialRecord:
         trial = self.store.add(kind, surrogate, tuple(seeds), *(choices or ({}, {})), sugar=sugar)
         self.trials.append(trial)
+        self.known.add(surrogate, trial.title)
         self._enqueue(trial)
         return trial
 
@@ -248,8 +251,7 @@ class Coordinator:
         return times[len(times) // 2] if times else 0.0
 
     def _propose(self) -> None:
-        known = {t.surrogate.canonical for t in self.trials}
-        proposal = self.proposer.propose(self.proposals, known)
+        proposal = self.proposer.propose(self.proposals, self.known)
         if proposal is None:
             self.emit({"event": "note", "text": f"space {self.plan.space.name} holds nothing new"})
             return

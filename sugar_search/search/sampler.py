@@ -4,23 +4,27 @@ Sampling happens in a scratch study in memory; the storage receives each proposa
 scratch study is rebuilt from the storage when a study is resumed.
 """
 
+from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sugar_search.errors import InputError
 from sugar_search.search.space import Space
+from sugar_search.symbolic.fingerprint import Known
 from sugar_search.symbolic.surrogate import Surrogate
 
 __all__ = ["SAMPLERS", "Proposal", "Proposer"]
 
 SAMPLERS = ("tpe", "random")
 
+# Finished trials before TPE starts to learn.
+START_UP = 10
 # Refused draws in a row after which random sampling takes over, and after which the space counts as exhausted.
 PATIENCE = 100
 EXHAUSTED = 1000
@@ -44,16 +48,53 @@ class Proposal:
 
 
 class _TrialChooser:
-    """A chooser that lets an Optuna trial decide."""
+    """A chooser that lets an Optuna trial decide.
 
-    def __init__(self, trial: optuna.trial.BaseTrial) -> None:
-        self.trial = trial
+    Optuna's distributions carry no weights: they are announced to the sampler by name.
+    """
 
-    def categorical(self, name: str, options: Sequence[Any]) -> Any:
+    def __init__(self, trial: optuna.trial.BaseTrial, announced: dict[str, Sequence[float]]) -> None:
+        self.trial, self.announced = trial, announced
+
+    def categorical(self, name: str, options: Sequence[Any], weights: Sequence[float] | None = None) -> Any:
+        if weights is not None:
+            self.announced[name] = weights
         return self.trial.suggest_categorical(name, list(options))
 
     def float(self, name: str, low: float, high: float, log: bool) -> float:
         return self.trial.suggest_float(name, low, high, log=log)
+
+
+class _WeightedRandom(optuna.samplers.RandomSampler):
+    """Random sampling that honours the weights announced for a name."""
+
+    def __init__(self, seed: int, announced: dict[str, Sequence[float]]) -> None:
+        super().__init__(seed=seed)
+        self.announced, self.generator = announced, np.random.default_rng(seed)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        weights = self.announced.get(param_name)
+        if weights is None or not isinstance(param_distribution, CategoricalDistribution):
+            return super().sample_independent(study, trial, param_name, param_distribution)
+        shares = np.array(weights, dtype=float)
+        return param_distribution.choices[int(self.generator.choice(len(shares), p=shares / shares.sum()))]
+
+
+class _WeightedTPE(optuna.samplers.TPESampler):
+    """TPE; choices that no finished trial has made yet are drawn by weight, as there is nothing to learn from."""
+
+    def __init__(self, seed: int, announced: dict[str, Sequence[float]], learned: Container[str]) -> None:
+        super().__init__(seed=seed, constant_liar=True, n_startup_trials=START_UP)
+        self.fresh, self.learned = _WeightedRandom(seed, announced), learned
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        if param_name in self.learned:
+            return super().sample_independent(study, trial, param_name, param_distribution)
+        return self.fresh.sample_independent(study, trial, param_name, param_distribution)
 
 
 class Proposer:
@@ -69,7 +110,8 @@ class Proposer:
     def __init__(self, space: Space, sampler: str, directions: Sequence[str], seed: int) -> None:
         self.space, self.sampler, self.seed = space, sampler, seed
         self.scratch = optuna.create_study(directions=list(directions))
-        self.refused: dict[str, int] = {"duplicate": 0, "inadmissible": 0}
+        self.refused: Counter[str] = Counter()
+        self.announced: dict[str, Sequence[float]] = {}
         self.exhausted = False
 
     def restore(self, trials: Sequence[FrozenTrial]) -> None:
@@ -82,25 +124,25 @@ class Proposer:
         if choices is None:
             return {}, {}
         trial = optuna.trial.FixedTrial(choices)
-        self.space.draw(_TrialChooser(trial))
+        self.space.draw(_TrialChooser(trial, self.announced))
         return dict(trial.params), dict(trial.distributions)
 
-    def propose(self, index: int, known: Container[str]) -> Proposal | None:
+    def propose(self, index: int, known: Known[str]) -> Proposal | None:
         """The `index`-th proposal (from 0), or None when the space holds nothing new.
 
         Args:
             index: number of earlier proposals in the study.
-            known: canonical forms that must not be proposed again.
+            known: the functions that must not be proposed again, whatever their spelling.
         """
         for attempt in range(EXHAUSTED):
             self.scratch.sampler = self._sampler(index, attempt)
             trial = self.scratch.ask()
             try:
-                drawn = self.space.draw(_TrialChooser(trial))
-            except InputError:
-                reason = "inadmissible"
+                drawn = self.space.draw(_TrialChooser(trial, self.announced))
+            except InputError as error:
+                reason = getattr(error, "reason", "inadmissible")
             else:
-                if drawn.canonical not in known:
+                if known.find(drawn) is None:
                     return Proposal(drawn, dict(trial.params), dict(trial.distributions), trial.number)
                 reason = "duplicate"
             self.refused[reason] += 1
@@ -129,6 +171,7 @@ class Proposer:
 
     def _sampler(self, index: int, attempt: int) -> optuna.samplers.BaseSampler:
         seed = int(np.random.SeedSequence([self.seed, index, attempt]).generate_state(1)[0])
-        if self.sampler == "random" or attempt >= PATIENCE:
-            return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        ended = self.scratch.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        if self.sampler == "random" or attempt >= PATIENCE or len(ended) < START_UP:
+            return _WeightedRandom(seed, self.announced)
+        return _WeightedTPE(seed, self.announced, {name for trial in ended for name in trial.params})

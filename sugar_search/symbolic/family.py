@@ -9,7 +9,7 @@ from functools import cache
 from sympy import Expr, Rational
 
 from sugar_search import catalog
-from sugar_search.errors import FileError, InputError, UnknownNameError
+from sugar_search.errors import FileError, InputError, UnknownNameError, shorten
 from sugar_search.symbolic.parse import NAME, parse
 
 __all__ = ["Family", "Parameter", "aliases", "call", "exact", "finite", "instantiate", "is_family", "load", "resolve"]
@@ -199,5 +199,6 @@ def _keywords(name: str, inside: str) -> dict[str, float] | None:
         try:
             values[symbols.get(key, key)] = float(value)
         except ValueError:
-            raise InputError(f"parameter {key} must be a number", value, "write it like alpha=1.2") from None
+            shown = key if NAME.fullmatch(key) else shorten(key)
+            raise InputError(f"parameter {shown} must be a number", value, "write it like alpha=1.2") from None
     return values

@@ -5,11 +5,13 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from sugar_search.symbolic.certificates.enclosure import Status, Verdict
 from sugar_search.symbolic.tape import MAX_CLAMP, Tape, clamp_bound
 
-__all__ = ["MAX_ABS", "PROBE", "inadmissible"]
+__all__ = ["MAX_ABS", "PROBE", "ZERO", "inadmissible"]
 
 MAX_ABS = 1e3
+ZERO = "zero everywhere"
 
 
 def _grid() -> np.ndarray:
@@ -23,8 +25,15 @@ def _grid() -> np.ndarray:
 PROBE: np.ndarray = _grid()
 
 
-def inadmissible(subject: Any) -> str | None:
-    """Why a tape (or anything with a `tape`) cannot be a surrogate derivative; None if it can."""
+def _refuted(reason: str, detail: str) -> Verdict:
+    return Verdict(Status.REFUTED, reason, detail)
+
+
+def inadmissible(subject: Any) -> Verdict | None:
+    """Why a tape (or anything with a `tape`) cannot be a surrogate derivative; None if it can.
+
+    A quick look at many points, with a place for the message; what is proven is `admission`'s business.
+    """
     tape: Tape = subject if isinstance(subject, Tape) else subject.tape
     bound = clamp_bound(tape)
     x = np.unique(np.clip(PROBE, -bound, bound))
@@ -34,7 +43,7 @@ def inadmissible(subject: Any) -> str | None:
         return _reason(tape, x, values)
     if bound < MAX_CLAMP and (reason := _beyond(tape, bound, max(largest, 1e-12))):
         return reason
-    return "is 0 everywhere and trains nothing" if largest == 0 else None
+    return _refuted(ZERO, "is 0 everywhere and trains nothing") if largest == 0 else None
 
 
 def _zoom(tape: Tape, x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +58,7 @@ def _zoom(tape: Tape, x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np
     return x, values
 
 
-def _beyond(tape: Tape, bound: float, largest: float) -> str | None:
+def _beyond(tape: Tape, bound: float, largest: float) -> Verdict | None:
     """Whether g leaves its value at the clamp bound further out; in 50 digits, as floats overflow there."""
     for sign, name in ((-1, "-"), (1, "+")):
         edge = tape.mpmath(sign * bound)
@@ -57,15 +66,15 @@ def _beyond(tape: Tape, bound: float, largest: float) -> str | None:
             x = sign * min(bound * factor, 1e30)
             value = tape.mpmath(x)
             if not mpmath.isfinite(value):
-                return f"is not a finite real number at x = {x:.6g}"
+                return _refuted("not real", f"is not a finite real number at x = {x:.6g}")
             if abs(value) > MAX_ABS:
-                return f"grows without bound as x -> {name}oo"
+                return _refuted("unbounded tail", f"grows without bound as x -> {name}oo")
             if abs(value - edge) > 1e-5 * largest:
-                return f"cannot be evaluated in float32 beyond |x| = {bound:g}"
+                return _refuted("float32 range", f"cannot be evaluated in float32 beyond |x| = {bound:g}")
     return None
 
 
-def _reason(tape: Tape, x: np.ndarray, values: np.ndarray) -> str:
+def _reason(tape: Tape, x: np.ndarray, values: np.ndarray) -> Verdict:
     """Names the tail, or else the point, where g breaks."""
     plain = PROBE[np.abs(PROBE) <= 100]
     undefined = plain[np.isnan(tape.numpy(plain))]
@@ -73,10 +82,12 @@ def _reason(tape: Tape, x: np.ndarray, values: np.ndarray) -> str:
     if not undefined.size:
         for end, name in ((0, "-"), (-1, "+")):
             if x[end] in broken and abs(x[end]) > 1:
-                return f"grows without bound as x -> {name}oo"
+                return _refuted("unbounded tail", f"grows without bound as x -> {name}oo")
     points = undefined if undefined.size else broken
     at = 0.0 if 0.0 in points else float(points[np.argmin(np.abs(np.log(np.abs(points))))])
     value = float(tape.numpy(np.array([at]))[0])
     if np.isnan(value):
-        return f"is not a real number at x = {at:.6g}"
-    return f"is infinite at x = {at:.6g}" if np.isinf(value) else f"exceeds {MAX_ABS:g} in size at x = {at:.6g}"
+        return _refuted("not real", f"is not a real number at x = {at:.6g}")
+    if np.isinf(value):
+        return _refuted("pole", f"is infinite at x = {at:.6g}")
+    return _refuted("too large", f"exceeds {MAX_ABS:g} in size at x = {at:.6g}")

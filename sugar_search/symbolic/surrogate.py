@@ -5,15 +5,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import sympy
 from sympy import Expr, S
 
 from sugar_search.errors import FormulaError, InputError
 from sugar_search.symbolic import family as families
 from sugar_search.symbolic.canonical import canonical, identifier
+from sugar_search.symbolic.certificates.admission import admission
+from sugar_search.symbolic.certificates.enclosure import Status
 from sugar_search.symbolic.functions import X, differentiate, where
+from sugar_search.symbolic.idle import idle_parameters
 from sugar_search.symbolic.parse import NAME, RESERVED, parse
-from sugar_search.symbolic.probe import inadmissible
+from sugar_search.symbolic.probe import ZERO, inadmissible
 from sugar_search.symbolic.tape import Tape
 from sugar_search.symbolic.text import to_text
 
@@ -47,8 +49,9 @@ class Surrogate:
     region: str = "all"
 
     def _bind(self, template: Expr) -> Expr:
-        values = {sympy.Symbol(name, real=True): families.exact(value) for name, value in self.parameters}
-        return template.subs(values) if values else template
+        # Read afresh: sympy's substitution takes minutes on some nested powers, and leaves functions of its own.
+        values = {name: families.exact(value) for name, value in self.parameters}
+        return parse(to_text(template), values=values) if values else template
 
     @cached_property
     def derivative(self) -> Expr:
@@ -211,8 +214,9 @@ def surrogate(
         return _from_family(name, _region(region), values)
     values = _parameters(parameters)
     template = _template(text_or_family, values)
-    _check_used(values, template)
-    return _admitted(Surrogate(FORMULA, template, tuple(values.items()), None, "formula", _region(region)))
+    _check_used(values, text_or_family)
+    made = Surrogate(FORMULA, template, tuple(values.items()), None, "formula", _region(region))
+    return _admitted(_without_idle(made))
 
 
 def _template(text: str, values: Mapping[str, float]) -> Expr:
@@ -252,11 +256,31 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, float]:
     return {name: families.finite(name, value) for name, value in given.items()}
 
 
-def _check_used(values: Mapping[str, float], *templates: Expr) -> None:
-    used = {str(symbol) for template in templates for symbol in template.free_symbols}
+def _check_used(values: Mapping[str, float], text: str) -> None:
+    used = set(NAME.findall(text))
     for name in values:
         if name not in used:
             raise InputError("a parameter must occur in the formula", name, "remove it, or use its name in the formula")
+
+
+def _without_idle(made: Surrogate) -> Surrogate:
+    """`made` without the parameters that do nothing: 0*a, or one that acts for x > 0 alone where that is cut off."""
+    if not made.parameters:
+        return made
+    values = dict(made.parameters)
+    whole = made.template if made.region == "all" else where(X, S.One, made.template)
+    idle = idle_parameters(whole, values)
+    if not idle:
+        return made
+    kept = {name: value for name, value in values.items() if name not in idle}
+    bound = {name: families.exact(values[name]) for name in idle}
+    activation = made.activation_template
+    return replace(
+        made,
+        template=parse(to_text(made.template), kept, values=bound),
+        activation_template=None if activation is None else parse(to_text(activation), kept, values=bound),
+        parameters=tuple(kept.items()),
+    )
 
 
 def _from_family(name: str, region: str, values: Mapping[str, float]) -> Surrogate:
@@ -266,11 +290,10 @@ def _from_family(name: str, region: str, values: Mapping[str, float]) -> Surroga
 
 def _from_activation(text: str, region: str, values: dict[str, float]) -> Surrogate:
     template = _template(text, values)
-    _check_used(values, template)
+    _check_used(values, text)
     derivative = differentiate(template)
-    return _admitted(
-        Surrogate(FORMULA, derivative, tuple(values.items()), template, "derivative of an activation", region)
-    )
+    made = Surrogate(FORMULA, derivative, tuple(values.items()), template, "derivative of an activation", region)
+    return _admitted(_without_idle(made))
 
 
 def _admitted(made: Surrogate) -> Surrogate:
@@ -286,9 +309,13 @@ def _admitted(made: Surrogate) -> Surrogate:
     except FormulaError as error:
         rule = "a derivative must obey the limits on formulas in its final form too"
         raise FormulaError(rule, made.text, f"simplify it ({error.rule})") from None
-    reason = inadmissible(made.tape)
-    if reason is None:
-        return made
-    if "trains nothing" in reason:
-        raise FormulaError("a surrogate derivative must not be 0 everywhere", made.text, f"it {reason}")
-    raise FormulaError("a surrogate derivative must be finite and bounded", made.text, f"it {reason}")
+    verdict = inadmissible(made.tape)
+    if verdict is None:
+        # A pole too narrow for the probe. What is neither proven nor refuted may be tried by hand, not proposed.
+        verdict = admission(made.tape)
+        if verdict.status is not Status.REFUTED:
+            return made
+    rule = "must not be 0 everywhere" if verdict.reason == ZERO else "must be finite and bounded"
+    refused = FormulaError(f"a surrogate derivative {rule}", made.text, f"it {verdict.detail}")
+    refused.reason = verdict.reason
+    raise refused

@@ -1,9 +1,10 @@
 """Worst gradient error of every surrogate family, over max |g|, in float32, bfloat16 and float16.
 
-Inputs: all finite bfloat16 and float16 values, and 20,001 float32 values (0 and both signs, log-spaced from 1e-30 to
-1e30). 50-digit arithmetic is slow, so the truth is 50 digits on a subset and float64 elsewhere: the subset holds the
-extremes, an even sample, and the points that look worst against float64, at least `--points` (2,000) a type.
-The float64 values themselves are checked against the 50-digit ones on that subset ("float64" column).
+Inputs: all finite bfloat16 and float16 values, and 40,002 float32 values (0 and both signs, log-spaced from 1e-30 to
+1e30, and even ones on [-20, 20]). 50-digit arithmetic is slow, so the truth is 50 digits on a subset and float64
+elsewhere: the subset holds the extremes, an even sample, and the points that look worst against float64, at least
+`--points` (2,000) a type. The float64 values themselves are checked against the 50-digit ones on that subset
+("float64" column).
 
     python benchmarks/precision.py [--points N] [FAMILY ...]     about ten seconds on one core
 """
@@ -13,20 +14,12 @@ import argparse
 import torch
 
 from sugar_search import catalog
+from sugar_search.activation.accuracy import DTYPES, inputs
 from sugar_search.activation.exact import compile_tape
 from sugar_search.activation.module import SugarReLU
 from sugar_search.symbolic.surrogate import surrogate
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WORST = 200
-
-
-def inputs(dtype):
-    if dtype == torch.float32:
-        positive = torch.logspace(-30, 30, 10_000, dtype=torch.float64)
-        return torch.cat([-positive.flip(0), torch.zeros(1), positive]).to(dtype)
-    x = torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype)
-    return x[torch.isfinite(x)].sort().values
 
 
 def gradient(activation, x):
@@ -54,9 +47,9 @@ def main():
     parser.add_argument("families", nargs="*", help="default: all")
     arguments = parser.parse_args()
     print(f"worst |gradient - g| / max |g|; torch {torch.__version__}, cpu; {arguments.points}+ 50-digit points a type")
-    print(f"{'family':<18}" + "".join(f"{str(d).removeprefix('torch.'):>12}" for d in DTYPES) + f"{'float64':>12}")
+    print(f"{'family':<18}" + "".join(f"{d:>12}" for d in DTYPES) + f"{'float64':>12}")
     for name in arguments.families or catalog.names("surrogates"):
-        errors = [measure(name, dtype, arguments.points) for dtype in DTYPES]
+        errors = [measure(name, dtype, arguments.points) for dtype in DTYPES.values()]
         row = [worst for worst, _ in errors] + [max(fine for _, fine in errors)]
         print(f"{name:<18}" + "".join(f"{value:>12.1e}" for value in row), flush=True)
 

@@ -14,8 +14,11 @@ from typing import Any
 
 import torch
 
+from sugar_search.activation.accuracy import code_errors
 from sugar_search.activation.exact import compile_tape
 from sugar_search.errors import FileError
+from sugar_search.symbolic.certificates.certificate import certificate
+from sugar_search.symbolic.certificates.words import certificate_lines
 from sugar_search.symbolic.source import torch_source
 from sugar_search.symbolic.surrogate import Surrogate
 from sugar_search.symbolic.tape import Tape, clamp_bound
@@ -138,9 +141,22 @@ def _docstring(surrogate: Surrogate, results: Mapping[str, Any], provenance: Map
     facts |= {f"parameter {name}": repr(value) for name, value in surrogate.parameters}
     facts |= {"region": surrogate.region, "source": surrogate.source}
     lines = [f"ReLU with a surrogate gradient: {surrogate.title}"[:_WIDTH] + ".", ""]
-    lines += _section("Surrogate", facts) + _section("Provenance", provenance) + _section("Results", results)
+    lines += _section("Surrogate", facts) + _section("Certificate", _proven(surrogate))
+    lines += _section("Provenance", provenance) + _section("Results", results)
     lines += ["Use: `from <this file> import SugarReLU, convert`. Run this file to check it."]
     return "\n".join(_escaped(line).rstrip() for line in lines)
+
+
+def _proven(surrogate: Surrogate) -> dict[str, str]:
+    """What is proven of the derivative, and how far this code strays from it."""
+    rows: dict[str, list[str]] = {}
+    label = ""
+    for name, text in certificate_lines(certificate(surrogate.tape)):
+        label = name or label
+        rows.setdefault(label, []).append(text)
+    errors = ", ".join(f"{name} {value:.1e}" for name, value in code_errors(surrogate).items())
+    rows["code errors"] = [f"{errors} (worst |code - g| over max |g|)"]
+    return {name: "; ".join(texts) for name, texts in rows.items()}
 
 
 def _section(title: str, facts: Mapping[str, Any]) -> list[str]:

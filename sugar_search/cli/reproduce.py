@@ -1,16 +1,20 @@
-"""`sugar-search reproduce table1 | table4 | table5`: the paper's tables, trained here."""
+"""`sugar-search reproduce table1 | table4 | table5 | fig1 | fig8`: the paper's tables, trained here, and figures."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sugar_search.errors import InputError, UnknownNameError
+
 __all__ = ["reproduce"]
 
 
 def reproduce(
-    table: Annotated[str, typer.Argument(help="table1, table4 or table5.")],
+    context: typer.Context,
+    table: Annotated[str, typer.Argument(metavar="NAME", help="table1, table4, table5, fig1 or fig8.")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs with their time on this machine and disk; train nothing.")
     ] = False,
@@ -34,12 +38,18 @@ def reproduce(
     storage: Annotated[str | None, typer.Option(help="Optuna storage URL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
 ) -> None:
-    """Train a table of the paper and print the paper's value, ours and the difference.
+    """Train a table of the paper and print the paper's value, ours and the difference; or draw a figure.
 
-    Studies are resumed: run the same command again to go on.
+    Studies are resumed: run the same command again to go on. fig1 and fig8 write a picture and its numbers.
     """
+    from sugar_search.report.figures import FIGURES
+
+    if table in FIGURES:
+        _draw(context, table, out, as_json=as_json)
+        return
     from sugar_search.cli._sitting import notes, sit
     from sugar_search.report.reproduction import dry_run_text, results, write_table
+    from sugar_search.search.pinned import tables
     from sugar_search.search.preflight import preflight_all
     from sugar_search.search.reproduction import find_table, table_plans
 
@@ -54,6 +64,8 @@ def reproduce(
         "offline": offline,
     }
     filters = {"archs": arch or (), "surrogates": surrogate or (), "protocol": protocol}
+    if table not in tables():
+        raise UnknownNameError.of("what to reproduce", table, [*tables(), *FIGURES])
     found = find_table(table)
     plans = table_plans(found, epochs=epochs, repeats=repeats, out=out, storage=storage, **filters, **options)
     if dry_run:
@@ -73,3 +85,20 @@ def reproduce(
     if all(t.state == "FAIL" for _, study in studies for t in study.trials):
         print("sugar-search: every trial failed", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _draw(context: typer.Context, name: str, out: Path, *, as_json: bool) -> None:
+    """Draws a figure of the paper; options of training would have no effect and are refused."""
+    from sugar_search.report.figures import FIGURES, write_figure
+
+    for option in context.params:
+        given = str(context.get_parameter_source(option)).endswith("COMMANDLINE")
+        if given and option not in ("table", "out", "as_json"):
+            words = "--" + option.replace("_", "-")
+            raise InputError(f"{name} takes --out and --json only, as nothing is trained", words, "drop it")
+    paths = [str(path) for path in write_figure(name, out)]
+    text = FIGURES[name].description
+    if as_json:
+        print(json.dumps({"event": "figure", "figure": name, "description": text, "files": paths}))
+        return
+    print("\n".join([text, *(f"  written     {path}" for path in paths)]))

@@ -1,22 +1,51 @@
 """A surrogate described in text, for `sugar-search show`."""
 
+import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import sympy
+from sympy import Expr
 
-from sugar_search import catalog
-from sugar_search.errors import FormulaError, InputError
-from sugar_search.search.view import read_study
-from sugar_search.symbolic.family import load
+from sugar_search.activation.accuracy import code_errors
+from sugar_search.errors import InputError
+from sugar_search.report.notation import latex, pretty
+from sugar_search.symbolic.certificates.certificate import Certificate, certificate
+from sugar_search.symbolic.certificates.words import certificate_lines
+from sugar_search.symbolic.integration.antiderivative import antiderivative
+from sugar_search.symbolic.nearest import Nearest, nearest
 from sugar_search.symbolic.surrogate import Surrogate, surrogate
+from sugar_search.symbolic.text import to_text
 
-__all__ = ["describe", "find"]
+__all__ = ["Description", "describe", "find", "to_json", "to_lines"]
 
 BARS = " ▁▂▃▄▅▆▇█"
 POINTS = (-5.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 5.0)
 REACH = 6.0  # the sketch covers [-REACH, REACH]
+WIDTH = 14  # of the column of labels
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything that `show` tells of a surrogate.
+
+    Attributes:
+        surrogate: the subject.
+        activation: an f with f' = g, or None.
+        origin: where the activation is from: "given", "found" (here, with f(0) = 0) or "none found".
+        certificate: what is proven of g.
+        nearest: the closest known surrogate.
+        errors: worst error of the emitted code over max |g|, by floating type.
+    """
+
+    surrogate: Surrogate
+    activation: Expr | None
+    origin: str
+    certificate: Certificate
+    nearest: Nearest
+    errors: dict[str, float]
 
 
 def find(text: str, out: Path) -> Surrogate:
@@ -26,6 +55,8 @@ def find(text: str, out: Path) -> Surrogate:
         InputError: no such study, trial or family, or a formula that is refused.
     """
     if match := re.fullmatch(r"([^#()]+)#(\d{1,9})", text):
+        from sugar_search.search.view import read_study  # imports Optuna, which no formula needs
+
         study = read_study(match[1], out)
         for trial in study.trials:
             if trial.number == int(match[2]):
@@ -36,50 +67,67 @@ def find(text: str, out: Path) -> Surrogate:
     return surrogate(text)
 
 
-def describe(text: str, out: Path) -> str:
-    """Formula, LaTeX, activation, values and a sketch of a surrogate, as lines of text."""
-    found = find(text, out)
-    x = np.linspace(-20.0, 20.0, 400_001)
-    g = found.tape.numpy(x)
-    low, high = int(np.argmin(g)), int(np.argmax(g))
-    weight = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
-    gain = float(np.trapezoid(g * g * weight, x)) / 0.5
-    lines = [
-        f"surrogate   {found.title}",
-        f"derivative  {found.text}",
-        f"LaTeX       {sympy.latex(found.derivative)}",
-        f"activation  {found.activation_text or 'none given'}",
-        f"source      {found.source}",
-        f"id          {found.id}",
-        f"value at 0  {found.value_at_zero:.6g}",
-        f"minimum     {g[low]:.6g} at x = {x[low]:.4f} (on [-20, 20])",
-        f"maximum     {g[high]:.6g} at x = {x[high]:.4f} (on [-20, 20])",
-        f"gain        {gain:.4g} (E[g(z)^2] / 0.5 for z ~ N(0, 1); ReLU has 1)",
-        f"known as    {_known(found)}",
-        "values      " + "  ".join(f"g({p:g})={v:.4g}" for p, v in zip(POINTS, found.tape.numpy(np.array(POINTS)))),
-        f"sketch      {_sketch(found)}  on [-{REACH:g}, {REACH:g}]",
-    ]
-    return "\n".join(lines)
+def describe(subject: Surrogate) -> Description:
+    """Looks everything up; at most some seconds, where sympy searches for an activation."""
+    activation, origin = subject.activation, "given"
+    if activation is None:
+        activation = antiderivative(subject.derivative)
+        origin = "none found" if activation is None else "found"
+    return Description(subject, activation, origin, certificate(subject.tape), nearest(subject), code_errors(subject))
 
 
-def _known(found: Surrogate) -> str:
-    """The family member with the same canonical form: with default parameters, or those of the formula's numbers."""
-    for name in catalog.names("surrogates"):
-        if surrogate(name) == found:
-            return surrogate(name).title
-    numbers = sorted({float(n) for n in found.derivative.atoms(sympy.Number)})
-    for name in catalog.names("surrogates"):
-        parameters = load(name).parameters
-        if len(parameters) != 1:
-            continue
-        for number in numbers:
-            try:
-                member = surrogate(name, **{parameters[0].name: number})
-            except (InputError, FormulaError):
-                continue
-            if member == found:
-                return member.title
-    return "no family"
+def to_lines(about: Description) -> str:
+    """The description for a terminal."""
+    subject = about.surrogate
+    rows = [("surrogate", subject.title), ("id", subject.id), ("source", subject.source)]
+    rows += [("derivative", subject.text), ("LaTeX", latex(subject.derivative))]
+    if about.activation is None:
+        rows += [("activation", "none given, and none found in closed form")]
+    else:
+        told = " (found here, with f(0) = 0)" if about.origin == "found" else ""
+        rows += [("activation", to_text(about.activation) + told), ("LaTeX", latex(about.activation))]
+    rows += certificate_lines(about.certificate)
+    rows += [("code errors", _errors(about.errors)), ("nearest known", _nearest(about))]
+    values = subject.tape.numpy(np.array(POINTS))
+    rows += [("values", "  ".join(f"g({p:g})={v:.4g}" for p, v in zip(POINTS, values)))]
+    rows += [("sketch", f"{_sketch(subject)}  on [-{REACH:g}, {REACH:g}]")]
+    return "\n".join([f"g(x) =\n{pretty(subject.derivative)}\n", *(f"{label:<{WIDTH}}{text}" for label, text in rows)])
+
+
+def to_json(about: Description) -> str:
+    """The description as one JSON object."""
+    subject = about.surrogate
+    known = about.nearest.surrogate
+    content: dict[str, Any] = {
+        "event": "surrogate",
+        "title": subject.title,
+        "id": subject.id,
+        "source": subject.source,
+        "derivative": subject.text,
+        "latex": latex(subject.derivative),
+        "activation": None if about.activation is None else to_text(about.activation),
+        "activation_origin": about.origin,
+        "certificate": about.certificate.to_dict(),
+        "nearest": {"title": known.title, "formula": known.text, "distance": about.nearest.distance},
+        "code_errors": {name: _plain(value) for name, value in about.errors.items()},
+    }
+    return json.dumps(content, allow_nan=False)
+
+
+def _plain(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _errors(errors: dict[str, float]) -> str:
+    found = ", ".join(f"{name} {value:.1e}" for name, value in errors.items())
+    return f"{found} (worst |code - g| over max |g|)"
+
+
+def _nearest(about: Description) -> str:
+    known, away = about.nearest.surrogate, about.nearest.distance
+    if away == 0:
+        return f"{known.title} (the same function)"
+    return f"{known.title}, at distance {away:.3g} (root mean square for z ~ N(0, 1))"
 
 
 def _sketch(found: Surrogate, width: int = 49) -> str:

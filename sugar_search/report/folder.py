@@ -15,6 +15,7 @@ import pandas as pd
 from sugar_search.activation.export import export
 from sugar_search.errors import InputError
 from sugar_search.report.leaderboard import frame
+from sugar_search.report.likeness import Likeness, likeness
 from sugar_search.search.records import RunRecord, TrialRecord
 from sugar_search.search.store import without_password
 from sugar_search.search.view import StudyView
@@ -26,11 +27,12 @@ PACKAGES = ("sugar-search", "torch", "optuna", "ray", "sympy", "numpy", "pandas"
 
 
 def trials_frame(study: StudyView) -> pd.DataFrame:
-    """One row per trial; `formula` is the derivative's text at full precision."""
-    return pd.DataFrame([_trial_row(study, trial) for trial in study.trials])
+    """One row per trial; `formula` is the derivative's text at full precision; gain and closest as in `likeness`."""
+    likes = likeness([trial.surrogate for trial in study.trials])
+    return pd.DataFrame([_trial_row(study, trial, like) for trial, like in zip(study.trials, likes)])
 
 
-def _trial_row(study: StudyView, trial: TrialRecord) -> dict[str, Any]:
+def _trial_row(study: StudyView, trial: TrialRecord, like: Likeness) -> dict[str, Any]:
     names = [o.name for o in study.objectives]
     values = dict(zip(names, trial.values or [None] * len(names), strict=True))
     return {
@@ -42,6 +44,9 @@ def _trial_row(study: StudyView, trial: TrialRecord) -> dict[str, Any]:
         "surrogate_id": trial.surrogate.id,
         "region": trial.surrogate.region,
         "sugar": trial.sugar,
+        "gain": like.gain,
+        "closest": like.closest,
+        "distance": like.distance,
         **values,
         "seeds": " ".join(map(str, trial.seeds)),
         "runs": len(trial.runs),

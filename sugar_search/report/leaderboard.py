@@ -5,32 +5,36 @@ from typing import Any
 
 import pandas as pd
 
+from sugar_search.report.likeness import likeness
 from sugar_search.search.objective import OBJECTIVES, Objective
 from sugar_search.search.records import Candidate, mean_std
 from sugar_search.search.view import StudyView
 
-__all__ = ["frame", "spread_line", "text"]
+__all__ = ["frame", "refused_line", "spread_line", "text"]
 
-WIDTH = 46  # characters of a formula in the printed table
+WIDTH = 32  # characters of a formula in the printed table
 
 
 def frame(study: StudyView) -> pd.DataFrame:
     """The leaderboard, best first; surrogates without a complete run come last with their reason.
 
-    Columns: rank, surrogate, kind, seeds (complete runs), score (first objective, mean over the search's seeds, which
-    ranks), score std (sample standard deviation between all of its seeds), fresh (first objective, mean over the
-    confirmation's seeds), loss, accuracy, sparsity, dead (validation, means over seeds, shares from 0 to 1), s/epoch,
-    images/s, peak MB (most memory of any run: of the GPU, or of the whole process on a CPU), test, test std, state.
+    Columns: rank, surrogate, kind, gain (E[g(z)^2]/0.5 for z ~ N(0, 1)), seeds (complete runs), score (first objective,
+    mean over the search's seeds, which ranks), score std (sample standard deviation between all of its seeds), fresh
+    (first objective, mean over the confirmation's seeds), loss, accuracy, sparsity, dead (validation, means over seeds,
+    shares from 0 to 1), s/epoch, images/s, peak MB (most memory of any run: of the GPU, or of the whole process on a
+    CPU), test, test std, state.
     """
     first = study.objectives[0]
     pool = study.candidates
     scored = [c for c in pool if c.score() is not None]
     scored.sort(key=lambda c: (c.score() or 0.0) * (-1 if first.maximise else 1))
     rest = [c for c in pool if c.score() is None]
-    return pd.DataFrame([_row(study, rank, c) for rank, c in enumerate([*scored, *rest], 1)])
+    ranked = [*scored, *rest]
+    gains = [like.gain for like in likeness([c.surrogate for c in ranked])]
+    return pd.DataFrame([_row(study, rank, c, gain) for rank, (c, gain) in enumerate(zip(ranked, gains), 1)])
 
 
-def _row(study: StudyView, rank: int, candidate: Candidate) -> dict[str, Any]:
+def _row(study: StudyView, rank: int, candidate: Candidate, gain: float) -> dict[str, Any]:
     runs = list(candidate.runs.values())
     metric = "accuracy" if any(r.metrics.get("accuracy") is not None for r in runs) else "loss"
     tests = [study.test[r.run].get(metric) for r in runs if r.run in study.test]
@@ -44,6 +48,7 @@ def _row(study: StudyView, rank: int, candidate: Candidate) -> dict[str, Any]:
         "rank": rank,
         "surrogate": candidate.title,
         "kind": candidate.kinds[0],
+        "gain": gain,
         "seeds": len(runs),
         "score": candidate.score(),
         "score std": mean_std(candidate.scores().values())[1],
@@ -72,6 +77,12 @@ def spread_line(study: StudyView) -> str:
     return f"Spread between seeds ({first.name}, one standard deviation): {', '.join(parts)}"
 
 
+def refused_line(study: StudyView) -> str:
+    """What was drawn and not proposed, by reason, most frequent first."""
+    counts = sorted(study.refused.items(), key=lambda item: (-item[1], item[0]))
+    return "Drawn but not proposed: " + ", ".join(f"{count} {reason}" for reason, count in counts)
+
+
 def text(study: StudyView, rows: int = 20) -> str:
     """The leaderboard as a table for the terminal."""
     from rich.console import Console
@@ -94,6 +105,8 @@ def text(study: StudyView, rows: int = 20) -> str:
         if len(data) > rows:
             console.print(f"... and {len(data) - rows} more in trials.csv", highlight=False)
         console.print(spread_line(study), highlight=False, markup=False)
+        if study.refused:
+            console.print(refused_line(study), highlight=False, markup=False)
     return capture.get()
 
 
@@ -101,12 +114,13 @@ def _cells(first: Objective, row: Mapping[str, Any]) -> dict[str, str]:
     """The printed columns of a row, in order; of an empty row, their names."""
     percent = OBJECTIVES["accuracy"].show
     test = OBJECTIVES["loss" if row.get("accuracy") is None else "accuracy"].show
-    seeds, time = row.get("seeds", 0), row.get("s/epoch")
+    seeds, time, gain = row.get("seeds", 0), row.get("s/epoch"), row.get("gain")
     speed, memory = row.get("images/s"), row.get("peak MB")
     cells = {
         "#": str(row.get("rank")),
         "surrogate": _short(row.get("surrogate", "")),
         "kind": row.get("kind", ""),
+        "gain": "-" if gain is None else f"{gain:.2f}",
         "seeds": str(seeds),
         first.name: _plus_minus(first.show, row.get("score"), row.get("score std"), seeds),
         "fresh": first.show(row.get("fresh")),

@@ -131,9 +131,9 @@ def test_an_unwritable_results_folder(tmp_path):
     ("formula", "words"),
     [
         ("bsilu", ["B-SiLU(α=1.67)", "0.9175", "1.29", "activation", "LaTeX"]),
-        ("nelu(alpha=0.05)", ["NeLU(α=0.05)", "minimum     -0.03247"]),
-        ("sigmoid(x) + (x + 1.67)*sigmoid(x)*(1 - sigmoid(x))", ["known as    B-SiLU(α=1.67)"]),
-        ("-exp(-x**2)", ["minimum     -1 at x = 0"]),
+        ("nelu(alpha=0.05)", ["NeLU(α=0.05)", "minimum       -0.03247"]),
+        ("sigmoid(x) + (x + 1.67)*sigmoid(x)*(1 - sigmoid(x))", ["nearest known B-SiLU(α=1.67) (the same function)"]),
+        ("-exp(-x**2)", ["minimum       -1 at x = 0"]),
         ("Swish", ["SiLU"]),
     ],
 )

@@ -1,0 +1,1 @@
+"""Antiderivatives: the activation behind a surrogate derivative."""

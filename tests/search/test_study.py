@@ -178,6 +178,16 @@ def test_a_space_that_runs_out_ends_the_study_and_says_so(sit, tmp_path):
     assert study.refused["duplicate"] > 0
 
 
+def test_another_spelling_of_a_known_function_is_a_duplicate(sit, tmp_path):
+    """The canonical forms of these two differ; their fingerprints do not."""
+    path = tmp_path / "spellings.toml"
+    spellings = ["max(sigmoid(x), 1 - sigmoid(x))", "sigmoid(abs(x))"]
+    path.write_text(f'description = "two"\nkind = "grammar"\nstart = "s"\nmax_depth = 1\n[rules]\ns = {spellings}\n')
+    study, _ = sit(space=str(path), trials=2, epochs=1, baselines=False)
+    assert len(study.trials) == 1
+    assert study.refused["duplicate"] > 0
+
+
 def test_a_failed_run_fails_its_trial_and_the_study_goes_on(sit, monkeypatch):
     train = loop.train
 

@@ -175,3 +175,36 @@ def test_building_is_fast():
     for k in range(20):
         surrogate("bsilu", alpha=1 + k / 100)
     assert (time.perf_counter() - start) / 20 < 0.02
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "values", "kept"),
+    [
+        ("sigmoid(x) + 0*a*x", "all", {"a": 2.0}, {}),
+        ("a*sigmoid(x) + b - b", "all", {"a": 0.5, "b": 2.0}, {"a": 0.5}),
+        (
+            "sigmoid(b*x) + max(sigmoid(a*x), 1 - sigmoid(a*x)) - sigmoid(abs(a*x))",
+            "all",
+            {"a": 2.0, "b": 3.0},
+            {"b": 3.0},
+        ),
+        ("where(x > 0, a, b*exp(x))", "all", {"a": 2.0, "b": 0.5}, {"a": 2.0, "b": 0.5}),
+        ("where(x > 0, a, b*exp(x))", "negative", {"a": 2.0, "b": 0.5}, {"b": 0.5}),
+    ],
+)
+def test_parameters_that_do_nothing_are_dropped(text, region, values, kept):
+    made = surrogate(text, region=region, **values)
+    assert dict(made.parameters) == kept
+    assert Surrogate.from_dict(made.to_dict()) == made
+
+
+def test_an_activation_keeps_its_value_when_a_parameter_is_dropped():
+    made = surrogate(activation="(x + a)*sigmoid(x) + c", a=1.67, c=3.0)
+    assert dict(made.parameters) == {"a": 1.67}
+    assert float(made.activation_tape.mpmath(0)) == pytest.approx(1.67 / 2 + 3)
+
+
+def test_a_pole_between_the_probes_is_refused():
+    with pytest.raises(FormulaError, match="finite and bounded") as caught:
+        surrogate("1e-14/(x - 0.30000001)**2")
+    assert caught.value.reason in ("pole", "too large")

@@ -6,6 +6,7 @@ PROVEN holds for every real x, REFUTED names a point or a tail, and whatever is 
 
 import math
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from sugar_search.symbolic.certificates.enclosure import Status, Verdict
 from sugar_search.symbolic.tape import Tape
@@ -73,6 +74,7 @@ class Admit:
         return any(getattr(self, f.name) != f.default for f in fields(self) if f.name != "max_abs")
 
 
+@lru_cache(maxsize=4096)
 def admission(tape: Tape, max_abs: float = MAX_ABS) -> Verdict:
     """Whether g is finite and |g| <= `max_abs` for every real x.
 
@@ -87,6 +89,7 @@ def admission(tape: Tape, max_abs: float = MAX_ABS) -> Verdict:
         return everywhere(Program(tape), max_abs)
 
 
+@lru_cache(maxsize=4096)
 def refusal(tape: Tape, admit: Admit) -> Verdict | None:
     """Why `admit` does not let g in; None if g is proven to obey every rule.
 

@@ -6,6 +6,7 @@ with code 2. Anything else that escapes is a bug and keeps its traceback.
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "DivergedError",
@@ -55,6 +56,9 @@ class FormulaError(InputError):
     """
 
     reason = "inadmissible"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return *super().__reduce__(), {"reason": self.reason}
 
 
 class UnknownNameError(InputError):

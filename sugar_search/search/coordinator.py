@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sugar_search.search.finals import finalists
-from sugar_search.search.interrupt import shielded
+from sugar_search.search.interrupt import pending, shielded
 from sugar_search.search.jobs import COMPLETE, DIED, FAILED, STOPPED, Job, Outcome
 from sugar_search.search.plan import Plan, fresh_seeds, run_seeds
 from sugar_search.search.racing import goes_on, in_better_half, rungs, scores_at
@@ -251,9 +251,12 @@ class Coordinator:
         return times[len(times) // 2] if times else 0.0
 
     def _propose(self) -> None:
-        proposal = self.proposer.propose(self.proposals, self.known)
+        proposal = self.proposer.propose(self.proposals, self.known, stop=lambda: pending() or not self._may_propose())
         if proposal is None:
-            self.emit({"event": "note", "text": f"space {self.plan.space.name} holds nothing new"})
+            if self.proposer.exhausted:
+                vain = ", ".join(f"{count} {reason}" for reason, count in self.proposer.refused.most_common())
+                text = f"space {self.plan.space.name} holds nothing new that it admits (drawn in vain: {vain})"
+                self.emit({"event": "note", "text": text})
             return
         seeds = run_seeds(self.plan.repeats)
         trial = self._add(PROPOSAL, proposal.surrogate, seeds, proposal.params, proposal.distributions)

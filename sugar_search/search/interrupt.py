@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Interrupted", "shielded", "signals"]
+__all__ = ["Interrupted", "pending", "shielded", "signals"]
 
 
 class Interrupted(BaseException):
@@ -91,6 +91,11 @@ def shielded() -> Iterator[None]:
         _State.depth -= 1
     if not _State.depth:
         _check()
+
+
+def pending() -> bool:
+    """Whether a signal waits for the end of a shielded block."""
+    return _State.received is not None
 
 
 def _check() -> None:

@@ -5,7 +5,7 @@ scratch study is rebuilt from the storage when a study is resumed.
 """
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ __all__ = ["SAMPLERS", "Proposal", "Proposer"]
 
 SAMPLERS = ("tpe", "random")
 
-# Finished trials before TPE starts to learn.
+# Proposals, and finished trials, before TPE starts to learn.
 START_UP = 10
 # Refused draws in a row after which random sampling takes over, and after which the space counts as exhausted.
 PATIENCE = 100
@@ -127,14 +127,17 @@ class Proposer:
         self.space.draw(_TrialChooser(trial, self.announced))
         return dict(trial.params), dict(trial.distributions)
 
-    def propose(self, index: int, known: Known[str]) -> Proposal | None:
-        """The `index`-th proposal (from 0), or None when the space holds nothing new.
+    def propose(self, index: int, known: Known[str], stop: Callable[[], bool] = lambda: False) -> Proposal | None:
+        """The `index`-th proposal (from 0), or None: the space holds nothing new, or `stop` said so.
 
         Args:
             index: number of earlier proposals in the study.
             known: the functions that must not be proposed again, whatever their spelling.
+            stop: asked before each draw, since a space may admit next to nothing.
         """
         for attempt in range(EXHAUSTED):
+            if stop():
+                return None
             self.scratch.sampler = self._sampler(index, attempt)
             trial = self.scratch.ask()
             try:
@@ -172,6 +175,6 @@ class Proposer:
     def _sampler(self, index: int, attempt: int) -> optuna.samplers.BaseSampler:
         seed = int(np.random.SeedSequence([self.seed, index, attempt]).generate_state(1)[0])
         ended = self.scratch.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        if self.sampler == "random" or attempt >= PATIENCE or len(ended) < START_UP:
+        if self.sampler == "random" or attempt >= PATIENCE or min(index, len(ended)) < START_UP:
             return _WeightedRandom(seed, self.announced)
         return _WeightedTPE(seed, self.announced, {name for trial in ended for name in trial.params})

@@ -6,6 +6,7 @@ behind a name never changes, so TPE and random sampling work as they are.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,6 +52,8 @@ class MixedSpace(SpaceTable):
     @field_validator("spaces")
     @classmethod
     def _exist(cls, spaces: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if len(set(spaces)) < len(spaces):
+            raise ValueError("spaces must not name one twice")
         for name in spaces:
             try:
                 if isinstance(_parts(name), MixedSpace):
@@ -66,14 +69,33 @@ class MixedSpace(SpaceTable):
             Refused: that space does not admit it.
             FormulaError: it is not admissible anywhere.
         """
-        return _admitted(_parts(choose.categorical("space", self.spaces)), choose)
+        name = choose.categorical("space", self.spaces)
+        return _admitted(_parts(name), _Prefixed(choose, self._prefix(name)))
 
     def choices(self, wanted: Surrogate) -> dict[str, Any] | None:
         """The choices of the first part that holds `wanted`."""
         for name in self.spaces:
             if (found := _choices(_parts(name), wanted)) is not None:
-                return {"space": name} | found
+                return {"space": name} | {self._prefix(name) + key: value for key, value in found.items()}
         return None
+
+    def _prefix(self, name: str) -> str:
+        """Two spaces of one kind would ask for different things by one name: the later ones say whose it is."""
+        first = next(other for other in self.spaces if _parts(other).kind == _parts(name).kind)
+        return "" if name == first else f"{name}."
+
+
+class _Prefixed:
+    """A chooser whose names carry a prefix."""
+
+    def __init__(self, choose: Chooser, prefix: str) -> None:
+        self.choose, self.prefix = choose, prefix
+
+    def categorical(self, name: str, options: Sequence[Any], weights: Sequence[float] | None = None) -> Any:
+        return self.choose.categorical(self.prefix + name, options, weights)
+
+    def float(self, name: str, low: float, high: float, log: bool) -> float:
+        return self.choose.float(self.prefix + name, low, high, log)
 
 
 AnySpace = FamiliesSpace | GrammarSpace | MixedSpace
@@ -106,7 +128,8 @@ class Space:
         parts: list[AnySpace] = [content]
         if isinstance(content, MixedSpace):
             parts += [_parts(part) for part in content.spaces]
-        text = json.dumps([part.model_dump(mode="json", exclude={"description"}) for part in parts], sort_keys=True)
+        # Unsorted: the order of families is the order of a choice's options, which a study keeps.
+        text = json.dumps([part.model_dump(mode="json", exclude={"description"}) for part in parts])
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def draw(self, choose: Chooser) -> Surrogate:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sugar_search.errors import InputError
-from sugar_search.search.space_table import Replay, SpaceTable, Strict
+from sugar_search.search.space_table import Number, Replay, SpaceTable, Strict
 from sugar_search.symbolic.family import load as load_family
 from sugar_search.symbolic.grammar.grammar import Chooser
 from sugar_search.symbolic.surrogate import Surrogate, surrogate
@@ -16,8 +16,8 @@ __all__ = ["FamiliesSpace", "Range"]
 class Range(Strict):
     """A parameter's range; `log` makes it log-uniform."""
 
-    low: float = Field(allow_inf_nan=False)
-    high: float = Field(allow_inf_nan=False)
+    low: Number
+    high: Number
     log: bool = False
 
     @model_validator(mode="after")

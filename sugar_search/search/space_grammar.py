@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from sugar_search.search.space_table import Replay, SpaceTable, Strict
+from sugar_search.search.space_table import Number, Replay, SpaceTable, Strict, Whole
 from sugar_search.symbolic.grammar.derivation import choices, derive, surrogate_of
 from sugar_search.symbolic.grammar.grammar import (
     MAX_MAX_DEPTH,
@@ -26,16 +26,16 @@ class ProductionTable(Strict):
     """A production with its weight; plain text in its place has weight 1."""
 
     formula: str
-    weight: float = 1.0
+    weight: Number = 1.0
 
 
 class ConstantTable(Strict):
     """A constant: a grid, or a range from low to high."""
 
-    low: float | None = None
-    high: float | None = None
+    low: Number | None = None
+    high: Number | None = None
     log: bool = False
-    grid: tuple[float, ...] | None = Field(None, min_length=1)
+    grid: tuple[Number, ...] | None = Field(None, min_length=1)
     parameter: bool = False
 
     @model_validator(mode="after")
@@ -68,8 +68,8 @@ class GrammarSpace(SpaceTable):
 
     kind: Literal["grammar"]
     start: str
-    max_depth: int = Field(ge=1, le=MAX_MAX_DEPTH)
-    max_size: int = Field(MAX_SIZE, ge=1, le=MAX_MAX_SIZE)
+    max_depth: Whole = Field(ge=1, le=MAX_MAX_DEPTH)
+    max_size: Whole = Field(MAX_SIZE, ge=1, le=MAX_MAX_SIZE)
     sizes: Literal["grammar", "uniform"] = "grammar"
     positive: str | None = None  # "one" or a rule: g for x > 0, while start is g for x <= 0
     rules: dict[str, tuple[AnyProduction, ...]] = Field(min_length=1)

@@ -1,13 +1,13 @@
 """What the tables of every search space share: strict keys, what is admitted, and replayed choices."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sugar_search.symbolic.certificates.admission import MAX_ABS, Admit
 
-__all__ = ["AdmitTable", "Replay", "SpaceTable", "Strict"]
+__all__ = ["AdmitTable", "Number", "Replay", "SpaceTable", "Strict", "Whole"]
 
 
 class Strict(BaseModel):
@@ -16,17 +16,22 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# TOML's true is no number.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Whole = Annotated[int, Field(strict=True)]
+
+
 class AdmitTable(Strict):
     """[admit]: the rules of `Admit` that must be proven of every surrogate the space proposes."""
 
-    max_abs: float = Field(MAX_ABS, allow_inf_nan=False)
-    min_negative_mass: float | None = None
-    max_negative_mass: float | None = None
-    min_gain: float | None = None
-    max_gain: float | None = None
-    max_jump: float | None = None
-    max_lipschitz: float | None = None
-    max_sign_changes: int | None = None
+    max_abs: Number = Field(MAX_ABS, le=MAX_ABS)
+    min_negative_mass: Number | None = None
+    max_negative_mass: Number | None = None
+    min_gain: Number | None = None
+    max_gain: Number | None = None
+    max_jump: Number | None = None
+    max_lipschitz: Number | None = None
+    max_sign_changes: Whole | None = None
     vanishing_tails: Literal["none", "negative", "positive", "both"] = "none"
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from sugar_search.symbolic.certificates.admission import admission
 from sugar_search.symbolic.certificates.enclosure import Status, Verdict
 from sugar_search.symbolic.tape import MAX_CLAMP, Tape, clamp_bound
 
@@ -12,6 +13,7 @@ __all__ = ["MAX_ABS", "PROBE", "ZERO", "inadmissible"]
 
 MAX_ABS = 1e3
 ZERO = "zero everywhere"
+TAIL = "unbounded tail"
 
 
 def _grid() -> np.ndarray:
@@ -68,7 +70,7 @@ def _beyond(tape: Tape, bound: float, largest: float) -> Verdict | None:
             if not mpmath.isfinite(value):
                 return _refuted("not real", f"is not a finite real number at x = {x:.6g}")
             if abs(value) > MAX_ABS:
-                return _refuted("unbounded tail", f"grows without bound as x -> {name}oo")
+                return _refuted(TAIL, f"grows without bound as x -> {name}oo")
             if abs(value - edge) > 1e-5 * largest:
                 return _refuted("float32 range", f"cannot be evaluated in float32 beyond |x| = {bound:g}")
     return None
@@ -81,8 +83,9 @@ def _reason(tape: Tape, x: np.ndarray, values: np.ndarray) -> Verdict:
     broken = x[~(np.abs(values) <= MAX_ABS)]
     if not undefined.size:
         for end, name in ((0, "-"), (-1, "+")):
-            if x[end] in broken and abs(x[end]) > 1:
-                return _refuted("unbounded tail", f"grows without bound as x -> {name}oo")
+            # Large far out may still be bounded: the proof decides.
+            if x[end] in broken and abs(x[end]) > 1 and admission(tape).reason == TAIL:
+                return _refuted(TAIL, f"grows without bound as x -> {name}oo")
     points = undefined if undefined.size else broken
     at = 0.0 if 0.0 in points else float(points[np.argmin(np.abs(np.log(np.abs(points))))])
     value = float(tape.numpy(np.array([at]))[0])

@@ -7,22 +7,27 @@ from typing import Any
 
 from sympy import Expr, S
 
-from sugar_search.errors import FormulaError, InputError
+from sugar_search.errors import InputError
 from sugar_search.symbolic import family as families
 from sugar_search.symbolic.canonical import canonical, identifier
-from sugar_search.symbolic.certificates.admission import admission
-from sugar_search.symbolic.certificates.enclosure import Status
+from sugar_search.symbolic.checks import (
+    MAX_PARAMETERS,
+    REGIONS,
+    check_parameters,
+    check_region,
+    check_size,
+    check_trainable,
+    check_used,
+    read_template,
+)
 from sugar_search.symbolic.functions import X, differentiate, where
 from sugar_search.symbolic.idle import idle_parameters
-from sugar_search.symbolic.parse import NAME, RESERVED, parse
-from sugar_search.symbolic.probe import ZERO, inadmissible
+from sugar_search.symbolic.parse import parse
 from sugar_search.symbolic.tape import Tape
 from sugar_search.symbolic.text import to_text
 
 __all__ = ["MAX_PARAMETERS", "REGIONS", "Surrogate", "surrogate"]
 
-REGIONS = ("all", "negative")
-MAX_PARAMETERS = 16
 FORMULA = "formula"
 
 
@@ -138,7 +143,7 @@ class Surrogate:
         Raises:
             InputError: the region is unknown.
         """
-        return replace(self, region=_region(region))
+        return replace(self, region=check_region(region))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; `from_dict` is the inverse."""
@@ -170,12 +175,14 @@ class Surrogate:
                 dict(data),
                 "store it with to_dict",
             )
-        values = _parameters(data["parameters"])
-        template = _template(data["formula"], values)
-        antiderivative = None if activation is None else _template(activation, values)
+        values = check_parameters(data["parameters"])
+        template = read_template(data["formula"], values)
+        antiderivative = None if activation is None else read_template(activation, values)
         if not _is_of_family(name, template, values):
             name = FORMULA  # a family that has changed or gone since: the stored formula counts
-        return _admitted(cls(name, template, tuple(values.items()), antiderivative, source, _region(data["region"])))
+        return _admitted(
+            cls(name, template, tuple(values.items()), antiderivative, source, check_region(data["region"]))
+        )
 
 
 def surrogate(
@@ -205,24 +212,18 @@ def surrogate(
     if isinstance(text_or_family, Surrogate):
         return _again(text_or_family, region, parameters)
     if activation is not None:
-        return _from_activation(activation, _region(region), _parameters(parameters))
+        return _from_activation(activation, check_region(region), check_parameters(parameters))
     if not isinstance(text_or_family, str):
         raise InputError("a surrogate must be given as text", text_or_family, "give a family's name or a formula")
     named = families.call(text_or_family, parameters)
     if named is not None:
         name, values = named
-        return _from_family(name, _region(region), values)
-    values = _parameters(parameters)
-    template = _template(text_or_family, values)
-    _check_used(values, text_or_family)
-    made = Surrogate(FORMULA, template, tuple(values.items()), None, "formula", _region(region))
+        return _from_family(name, check_region(region), values)
+    values = check_parameters(parameters)
+    template = read_template(text_or_family, values)
+    check_used(values, text_or_family)
+    made = Surrogate(FORMULA, template, tuple(values.items()), None, "formula", check_region(region))
     return _admitted(_without_idle(made))
-
-
-def _template(text: str, values: Mapping[str, float]) -> Expr:
-    """The formula with parameter symbols, once its bound form obeys the limits too."""
-    parse(text, values={name: families.exact(value) for name, value in values.items()})
-    return parse(text, values)
 
 
 def _is_of_family(name: str, template: Expr, values: Mapping[str, float]) -> bool:
@@ -238,29 +239,6 @@ def _again(given: Surrogate, region: str, parameters: Mapping[str, float]) -> Su
             "a surrogate's parameters must be set when it is built", dict(parameters), "give its name or formula"
         )
     return given if region == "all" else given.restricted(region)
-
-
-def _region(region: str) -> str:
-    if region not in REGIONS:
-        raise InputError(f"region must be {' or '.join(REGIONS)}", region, "choose one of them")
-    return region
-
-
-def _parameters(given: Mapping[str, Any]) -> dict[str, float]:
-    """Checked names and finite values of a formula's parameters."""
-    if len(given) > MAX_PARAMETERS:
-        raise InputError(f"a formula must have at most {MAX_PARAMETERS} parameters", len(given), "use numbers")
-    for name in given:
-        if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
-            raise InputError("a parameter's name must be a new ASCII word", name, "rename it")
-    return {name: families.finite(name, value) for name, value in given.items()}
-
-
-def _check_used(values: Mapping[str, float], text: str) -> None:
-    used = set(NAME.findall(text))
-    for name in values:
-        if name not in used:
-            raise InputError("a parameter must occur in the formula", name, "remove it, or use its name in the formula")
 
 
 def _without_idle(made: Surrogate) -> Surrogate:
@@ -289,8 +267,8 @@ def _from_family(name: str, region: str, values: Mapping[str, float]) -> Surroga
 
 
 def _from_activation(text: str, region: str, values: dict[str, float]) -> Surrogate:
-    template = _template(text, values)
-    _check_used(values, text)
+    template = read_template(text, values)
+    check_used(values, text)
     derivative = differentiate(template)
     made = Surrogate(FORMULA, derivative, tuple(values.items()), template, "derivative of an activation", region)
     return _admitted(_without_idle(made))
@@ -302,20 +280,6 @@ def _admitted(made: Surrogate) -> Surrogate:
     Raises:
         FormulaError: its derivative is unbounded, not real somewhere, 0 everywhere, or too long to be stored as text.
     """
-    try:
-        # Differentiating, binding and folding can outgrow the limits; a stored surrogate must be readable again.
-        parse(made.text)
-        parse(to_text(made.template), dict(made.parameters))
-    except FormulaError as error:
-        rule = "a derivative must obey the limits on formulas in its final form too"
-        raise FormulaError(rule, made.text, f"simplify it ({error.rule})") from None
-    verdict = inadmissible(made.tape)
-    if verdict is None:
-        # A pole too narrow for the probe. What is neither proven nor refuted may be tried by hand, not proposed.
-        verdict = admission(made.tape)
-        if verdict.status is not Status.REFUTED:
-            return made
-    rule = "must not be 0 everywhere" if verdict.reason == ZERO else "must be finite and bounded"
-    refused = FormulaError(f"a surrogate derivative {rule}", made.text, f"it {verdict.detail}")
-    refused.reason = verdict.reason
-    raise refused
+    check_size(made.text, to_text(made.template), dict(made.parameters))
+    check_trainable(made.text, made.tape)
+    return made

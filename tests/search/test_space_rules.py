@@ -1,5 +1,6 @@
 """Grammar spaces in TOML, what a space admits, and which refusals are told with which reason."""
 
+import contextlib
 import dataclasses
 import pickle
 import random
@@ -12,6 +13,7 @@ from sugar_search.search.space import Refused, load_space
 from sugar_search.search.space_table import AdmitTable
 from sugar_search.symbolic.certificates.admission import Admit
 from sugar_search.symbolic.grammar.derivation import RandomChooser
+from sugar_search.symbolic.surrogate import surrogate
 
 GRAMMAR = """
 description = "x"
@@ -172,3 +174,64 @@ def test_a_mixed_space_obeys_its_own_rules_and_those_of_its_parts(write, monkeyp
     assert {"too large", None} == set(refusals(mixed, 30))
     # A baseline that the first part refuses is still found in the second.
     assert all(mixed.choices(s)["space"] == "grammar" for s in load_baselines())
+
+
+class _Names:
+    """Notes what each name is asked for."""
+
+    def __init__(self, rng):
+        self.inner, self.asked = RandomChooser(rng), {}
+
+    def categorical(self, name, options, weights=None):
+        assert self.asked.setdefault(name, tuple(options)) == tuple(options), name
+        return self.inner.categorical(name, options, weights)
+
+    def float(self, name, low, high, log):
+        assert self.asked.setdefault(name, (low, high, log)) == (low, high, log), name
+        return self.inner.float(name, low, high, log)
+
+
+def test_two_grammars_in_one_space_ask_by_names_of_their_own(write):
+    space = write('description = "x"\nkind = "mixed"\nspaces = ["grammar", "one_sided", "families"]\n')
+    names = _Names(random.Random(0))
+    for _ in range(60):
+        with contextlib.suppress(FormulaError):
+            space.draw(names)
+    assert any(name.startswith("grammar") for name in names.asked)
+    assert any(name.startswith("one_sided.grammar") for name in names.asked)
+    assert "family" in names.asked
+    wanted = load_space("one_sided").draw(RandomChooser(random.Random(3)))
+    choices = space.choices(wanted)
+    assert choices["space"] in ("grammar", "one_sided")
+    with pytest.raises(FileError, match="twice"):
+        write('description = "x"\nkind = "mixed"\nspaces = ["grammar", "grammar"]\n')
+
+
+def test_the_order_of_families_is_part_of_a_space(write):
+    """It is the order of a choice's options, which a stored study keeps."""
+    one = write('description = "x"\nkind = "families"\n[families.gelu]\n[families.mish]\n')
+    two = write('description = "x"\nkind = "families"\n[families.mish]\n[families.gelu]\n')
+    assert one.digest != two.digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("weight = 3", "weight = true"),
+        ("max_depth = 2", "max_depth = true"),
+        ("low = 0.5, high = 2.0", "grid = [true, 2.0]"),
+        ("[rules]", "[admit]\nmax_sign_changes = true\n[rules]"),
+        ("[rules]", "[admit]\nmax_abs = 2000.0\n[rules]"),  # what trains is within 1000 anyway
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused(write, old, new):
+    with pytest.raises(FileError):
+        write(GRAMMAR, (old, new))
+
+
+def test_the_reason_of_a_refusal_survives_a_process_border():
+    with pytest.raises(FormulaError) as caught:
+        surrogate("1500*sigmoid(x)")
+    assert "exceeds 1000 in size" in str(caught.value)
+    assert caught.value.reason == "too large"
+    assert pickle.loads(pickle.dumps(caught.value)).reason == "too large"

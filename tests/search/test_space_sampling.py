@@ -67,7 +67,7 @@ def test_tpe_starts_by_weight_and_then_learns(space):
 def test_tpe_learns_names_that_few_trials_have_and_weighs_those_that_none_has():
     loaded, choices = load_space("grammar"), CategoricalDistribution(("a", "b"))
     drawn = {"deep": [], "new": []}
-    for index in range(30):
+    for index in range(START_UP, START_UP + 30):
         proposer = Proposer(loaded, "tpe", ["maximize"], seed=0)
         for i in range(2 * START_UP):
             params = {"deep": "ab"[i // 2 % 2]} if i % 2 else {"elsewhere": "a"}
@@ -151,3 +151,24 @@ def test_a_space_with_nothing_new_is_exhausted(space, monkeypatch):
         known.add(proposer.propose(i, known).surrogate, i)
     assert proposer.propose(4, known) is None and proposer.exhausted
     assert proposer.refused["duplicate"] >= 150
+
+
+def test_weights_rule_the_first_proposals_although_baselines_have_taught_the_sampler(space):
+    """Baselines alone must not drown what the author of a grammar asked for."""
+    loaded = space(WEIGHTED)
+    proposer = Proposer(loaded, "tpe", ["maximize"], seed=0)
+    for k in range(2 * START_UP):
+        params = {"grammar": "k*sigmoid(x)", "grammar.0.0": 1 + k / 100}
+        trial = optuna.trial.FixedTrial(params)
+        loaded.draw(_Chooser(trial))
+        proposer.tell(None, create_trial(params=params, distributions=trial.distributions, values=[1.0]))
+    drawn = ["normal_pdf" in proposer.propose(i, Known()).surrogate.text for i in range(START_UP)]
+    assert sum(drawn) >= 6
+
+
+def test_a_search_for_a_proposal_can_be_stopped(space):
+    nothing = space(WEIGHTED.replace("[rules]", "[admit]\nmin_gain = 50\n[rules]"))
+    proposer, asked = Proposer(nothing, "random", ["maximize"], seed=0), []
+    assert proposer.propose(0, Known(), stop=lambda: asked.append(1) or len(asked) > 5) is None
+    assert not proposer.exhausted
+    assert proposer.refused["min_gain"] == 5

@@ -5,13 +5,13 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-import flint
 import mpmath
 import numpy as np
 from flint import arb, fmpq
 from sympy import Expr
 
 from sugar_search.symbolic.certificates.enclosing import REAL
+from sugar_search.symbolic.certificates.working import working
 from sugar_search.symbolic.primitives import number
 from sugar_search.symbolic.steps import Step
 from sugar_search.symbolic.tape import Tape
@@ -145,7 +145,7 @@ def values_at(tape: Tape, x: np.ndarray) -> tuple[np.ndarray, Truths]:
     waiting = range(len(x))
     for bits in PRECISIONS:
         last = bits == PRECISIONS[-1]
-        with flint.ctx.workprec(bits):
+        with working(bits):
             registers = _run(tape.steps, [arb(float(x[k])) for k in waiting], bits, last)
             unresolved = []
             for k, point in enumerate(waiting):
@@ -210,7 +210,7 @@ def _needed(steps: tuple[Step, ...], register: int) -> list[Step]:
 def _bisect(steps: Sequence[Step], low: float, high: float, below: Any) -> tuple[float, float]:
     """Halves [low, high] down to a rounding step; the outcome at `low` is `below`."""
     bits = PRECISIONS[0]
-    with flint.ctx.workprec(bits):
+    with working(bits):
         while high - low > 2.0**-50 * max(1.0, abs(low), abs(high)):
             middle = low + (high - low) / 2
             if _outcome(_run(steps, [arb(middle)], bits, last=True)[-1][0]) == below:

@@ -4,7 +4,7 @@ The tails come from asymptotic rules, the interval between them from subdivision
 PROVEN holds for every real x, REFUTED names a point or a tail, and whatever is left is UNPROVEN with its cause.
 """
 
-import math
+import sys
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
@@ -24,7 +24,8 @@ class Admit:
     """What a search space admits; None means no rule.
 
     Attributes:
-        max_abs: |g| everywhere.
+        max_abs: |g| everywhere. That g keeps a limit which it reaches is proven where its form shows it, as for 1 and
+            sigmoid(x); it may be "not decided", as for 1 and u/(1 + u**2)*2 with u = x - 0.1: allow a little more.
         min_negative_mass: E[|g(z)|; z < 0] for z ~ N(0, 1).
         max_negative_mass: the same.
         min_gain: E[g(z)**2]/0.5.
@@ -52,8 +53,10 @@ class Admit:
             value = getattr(self, field.name)
             if field.name == "vanishing_tails" or (value is None and field.name != "max_abs"):
                 continue
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or value < 0:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if number and abs(value) > sys.float_info.max:
+                found.append(f"{field.name} must be a number of 0 or more, got {_beyond(value)}")
+            elif not number or not value >= 0:
                 found.append(f"{field.name} must be a number of 0 or more, got {value!r}")
             elif field.name == "max_abs" and value == 0:
                 found.append("max_abs must be over 0, got 0")
@@ -74,18 +77,24 @@ class Admit:
         return any(getattr(self, f.name) != f.default for f in fields(self) if f.name != "max_abs")
 
 
+def _beyond(value: float) -> str:
+    """A number that no float holds, without its many digits."""
+    if isinstance(value, float):
+        return repr(value)
+    return "one beyond 1.8e308" if value > 0 else "one below -1.8e308"
+
+
 @lru_cache(maxsize=4096)
 def admission(tape: Tape, max_abs: float = MAX_ABS) -> Verdict:
     """Whether g is finite and |g| <= `max_abs` for every real x.
 
     The detail of a verdict is a clause such as "grows without bound as x -> -oo".
     """
-    from flint import ctx
-
     from sugar_search.symbolic.certificates.ball import Program
     from sugar_search.symbolic.certificates.everywhere import everywhere
+    from sugar_search.symbolic.certificates.working import working
 
-    with ctx.workprec(PRECISION):
+    with working(PRECISION):
         return everywhere(Program(tape), max_abs)
 
 

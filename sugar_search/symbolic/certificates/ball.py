@@ -14,6 +14,8 @@ import sympy
 from flint import arb
 
 from sugar_search.symbolic.certificates.constants import constant
+from sugar_search.symbolic.certificates.exact import exact_step
+from sugar_search.symbolic.certificates.order import coefficient
 from sugar_search.symbolic.certificates.ranges import Range, constant_range, range_of
 from sugar_search.symbolic.certificates.smooth import CONDITIONS, Smooth, value_function
 from sugar_search.symbolic.steps import Step
@@ -35,6 +37,7 @@ class Program:
 
     tape: Tape
     nonnegative: tuple[bool, ...] = field(init=False)
+    most: float = field(init=False)  # |g| is at most this wherever it is defined; may be infinite
 
     def __post_init__(self) -> None:
         known: list[Range] = []
@@ -42,8 +45,9 @@ class Program:
             if step.op == "const":
                 known.append(constant_range(step.exact, constant(step.exact)))
             else:
-                known.append(range_of(step, known) if step.args else (-inf, inf))
+                known.append(range_of(step, known, self.tape.steps) if step.args else (-inf, inf))
         object.__setattr__(self, "nonnegative", tuple(low >= 0 for low, _ in known))
+        object.__setattr__(self, "most", max(-known[-1][0], known[-1][1]))
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -140,12 +144,13 @@ class Program:
 
 
 def _folded(op: str, args: tuple[int, ...], payload: Any, code: list[Any]) -> tuple[str, tuple[int, ...], Any]:
-    """Sums and products with the numbers 0 and 1 that known signs leave behind; "same" is one of the arguments.
+    """Constants, and sums and products with 0 and 1, that known signs leave behind; "same" is one of the arguments.
 
     0*u is 0 only where u is defined, so it stays unless u cannot fail.
     """
     if op not in ("add", "sub", "mul"):
-        return op, args, payload
+        value = _rational_value(op, args, payload, code)
+        return (op, args, payload) if value is None else ("const", (), value)
     values = [code[a][2] if code[a][0] == "const" and code[a][2].is_Rational else None for a in args]
     u, v = values
     if u is not None and v is not None:
@@ -163,6 +168,22 @@ def _folded(op: str, args: tuple[int, ...], payload: Any, code: list[Any]) -> tu
     elif u == 0:
         return ("same", (args[1],), None) if op == "add" else ("neg", (args[1],), None)
     return op, args, payload
+
+
+def _rational_value(op: str, args: tuple[int, ...], payload: Any, code: list[Any]) -> sympy.Rational | None:
+    """The value of a step on rational constants where that is rational: sqrt(0), square(1/2), abs(-1)."""
+    if not args or op in ("copy", "where", "gt", "lt") or any(code[a][0] != "const" for a in args):
+        return None
+    numbers = [code[a][2] for a in args]
+    if not all(n.is_Rational for n in numbers):
+        return None
+    if op in _OF_NUMBERS:
+        return sympy.Rational(_OF_NUMBERS[op](*numbers))
+    value = exact_step(op, [coefficient(n) for n in numbers], payload).rational
+    return None if value is None else sympy.Rational(int(value.p), int(value.q))
+
+
+_OF_NUMBERS: dict[str, Callable[..., Any]] = {"abs": abs, "sign": sympy.sign, "min": min, "max": max}
 
 
 def _cannot_fail(code: list[Any], i: int) -> bool:

@@ -96,7 +96,7 @@ def _named(program: Program, witness: Verdict, a: float, b: float) -> Verdict:
 
 def undefined(program: Program, registers: list[arb], x: float) -> Verdict | None:
     """Proof that g is not a finite real number at a point, from the enclosures of all steps there."""
-    for i in sorted(_live(program, registers)):
+    for i in sorted(_live(program, registers, certain=True)):
         step = program.steps[i]
         args = [registers[a] for a in step.args]
         if step.op in ("div", "recip") and args[-1].is_zero():
@@ -106,8 +106,11 @@ def undefined(program: Program, registers: list[arb], x: float) -> Verdict | Non
     return None
 
 
-def _live(program: Program, registers: list[arb]) -> set[int]:
-    """The steps that g depends on at a point; only the branch that is taken, or both where none is known to be."""
+def _live(program: Program, registers: list[arb], certain: bool = False) -> set[int]:
+    """The steps that g depends on at a point; only the branch that is taken.
+
+    Where a condition is not decided both branches count, or with `certain` neither.
+    """
     live: set[int] = set()
     stack = [len(program.steps) - 1]
     while stack:
@@ -118,6 +121,8 @@ def _live(program: Program, registers: list[arb]) -> set[int]:
         step = program.steps[i]
         if step.op == "where" and registers[step.args[0]] is not None:
             stack += [step.args[0], step.args[1] if registers[step.args[0]] else step.args[2]]
+        elif step.op == "where" and certain:
+            stack.append(step.args[0])
         else:
             stack.extend(step.args)
     return live

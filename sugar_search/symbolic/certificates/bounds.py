@@ -28,7 +28,8 @@ class Supremum:
     Attributes:
         low: a value that is exceeded or attained.
         high: an upper bound.
-        at: where `low` was found: a point, or the interval on which the function is constant.
+        at: a point, an interval on which the function is constant (`flat`), or an interval that could not be settled
+            and holds the point. No other place is higher by more than high - low.
         flat: whether the function is constant there.
         piece: index of the piece.
     """
@@ -62,11 +63,13 @@ class _Search:
     def __init__(self, floor: arb) -> None:
         self.best = Supremum(floor, floor)
         self.settled = floor  # upper bound over all settled parts
+        self.certain: list[Supremum] = []  # the suprema of single parts, at known places
+        self.open: list[tuple[arb, arb]] = []  # (upper bound, part) where the place is not known
         self.heap: list[tuple[float, int, arb, arb, int]] = []
         self.count = itertools.count()
 
-    def found(self, value: arb, at: arb, piece: int, flat: bool = False) -> None:
-        """A value that is attained, or approached at an end."""
+    def found(self, value: arb, at: arb, piece: int, flat: bool = False, certain: bool = True) -> None:
+        """A value that is attained, or approached at an end; certain if it is the supremum of some part."""
         if not value.is_finite():
             self.settled = arb("inf")
             return
@@ -74,8 +77,28 @@ class _Search:
         # Of equal values the first is kept, unless a later one holds on a whole interval.
         if low > self.best.low or (low >= self.best.low and (self.best.piece < 0 or (flat and not self.best.flat))):
             self.best = Supremum(low, value.upper(), at, flat, piece)
+        if certain and not value.upper() < self.best.low:
+            self.certain.append(Supremum(low, value.upper(), at, flat, piece))
         if value.upper() > self.settled:
             self.settled = value.upper()
+
+    def settle(self, upper: arb, whole: arb) -> None:
+        """A part that is not divided any more."""
+        self.settled = _larger(self.settled, upper)
+        self.open.append((upper, whole))
+
+    def result(self) -> Supremum:
+        """The supremum over all parts, those still to be divided included."""
+        while self.heap:
+            key, _, a, b, _ = heapq.heappop(self.heap)
+            self.settle(arb(-key) if key != -inf else arb("inf"), a.union(b))
+        best, at = self.best, self.best.at
+        if at is not None and not best.flat:
+            certain = [c for c in self.certain if not c.high < best.low]
+            if certain and not any(c.at is at for c in certain):  # one of a rounding error less, at a certain place
+                best = max(certain, key=lambda c: c.low)
+            at = _with_neighbours(best.at, [part for upper, part in self.open if not upper < self.best.low])
+        return Supremum(self.best.low, self.settled, at, best.flat, best.piece)
 
     def push(self, upper: arb, a: arb, b: arb, piece: int) -> None:
         """A part still to be divided, unless it cannot hold the supremum."""
@@ -112,15 +135,21 @@ def _supremum(pieces: list[tuple[Smooth, arb, arb]], order: int, sign: int, floo
     while search.heap and used < _MAX_EVALUATIONS:
         key, _, a, b, index = heapq.heappop(search.heap)
         if key != -inf and arb(-key) - search.best.low <= _ACCURACY * (1 + abs(search.best.low)):
-            search.settled = _larger(search.settled, arb(-key).upper())
-            search.heap.clear()
+            search.settle(arb(-key).upper(), a.union(b))
             break
         used += 1
         _divide(search, functions[index], a, b, index)
-    high = search.settled
-    for key, *_ in search.heap:
-        high = _larger(high, arb(-key) if key != -inf else arb("inf"))
-    return Supremum(search.best.low, high, search.best.at, search.best.flat, search.best.piece)
+    return search.result()
+
+
+def _with_neighbours(place: arb | None, parts: list[arb]) -> arb | None:
+    """The hull of a place and the parts that join it without a gap."""
+    if place is not None:
+        start = place.mid()
+        for part in sorted(parts, key=lambda ball: abs(ball.mid() - start)):
+            if place.overlaps(part):
+                place = place.union(part)
+    return place
 
 
 def _larger(a: arb, b: arb) -> arb:
@@ -151,12 +180,13 @@ def _divide(search: _Search, f: Enclosing, a: arb, b: arb, piece: int) -> None:
             for end in (a, b):
                 search.found(f(end)[0], end, piece)
             return
-        search.found(at, middle, piece) if at.lower() > search.best.low else None
+        if at.lower() > search.best.low:
+            search.found(at, middle, piece, certain=False)
     low, high = float(a.mid()), float(b.mid())
     centre = arb(low + (high - low) / 2)
     if high - low < _NARROW * max(1.0, abs(low)) or not (a < centre < b):
         if not value.upper() <= search.best.low:
-            search.settled = _larger(search.settled, value.upper()) if value.is_finite() else arb("inf")
+            search.settle(value.upper() if value.is_finite() else arb("inf"), whole)
         return
     upper = value.upper() if value.is_finite() else arb("inf")
     search.push(upper, a, centre, piece)
@@ -170,11 +200,12 @@ def _squared(step: arb) -> arb:
 
 def _newton(f: Enclosing, a: arb, b: arb) -> arb | None:
     """The only maximum of a concave function between a and b: an end, or the root of the slope."""
-    if f(a)[1] <= 0:
+    left, right = f(a)[1], f(b)[1]
+    if left <= 0:
         return a
-    if f(b)[1] >= 0:
+    if right >= 0:
         return b
-    if not (f(a)[1] > 0 and f(b)[1] < 0):
+    if not (left.is_finite() and right.is_finite()):
         return None
     box = a.union(b)
     for _ in range(100):
@@ -188,4 +219,9 @@ def _newton(f: Enclosing, a: arb, b: arb) -> arb | None:
         if narrower.rad() * 1.2 > box.rad():
             break
         box = narrower
-    return box
+    # Where the slope at an end is not told from 0 the end itself may be the maximum.
+    if not left > 0:
+        box = box.union(a)
+    if not right < 0:
+        box = box.union(b)
+    return box if box.rad() < _NARROW * (1 + abs(middle)) or (left > 0 and right < 0) else None

@@ -34,6 +34,8 @@ class Region:
         smooth: g here.
         zero_low: conditions whose difference has its root at `low`, with that difference.
         zero_high: likewise at `high`.
+        root_low: whether a root may have a kink at `low`, without a condition.
+        root_high: likewise at `high`.
     """
 
     low: Point
@@ -44,6 +46,8 @@ class Region:
     smooth: Smooth
     zero_low: dict[int, Smooth] = field(default_factory=dict)
     zero_high: dict[int, Smooth] = field(default_factory=dict)
+    root_low: bool = False
+    root_high: bool = False
 
 
 def enclosed(ball: arb) -> Enclosure:
@@ -114,11 +118,13 @@ def breaks(program: Program, pieces: list[Region]) -> tuple[list[Region], list[B
         before = kept[-1]
         here = _signs_at(program, before, piece)
         at = program.specialise(here) if here is not None else None
-        if at is not None and not at.waiting and before.smooth.code == piece.smooth.code == at.code:
+        rooted = before.root_high or piece.root_low
+        if at is not None and not (rooted or at.waiting) and before.smooth.code == piece.smooth.code == at.code:
             # Only what holds on both sides holds on the whole: abs(x) may change where its branch does not matter.
             both = {c: sign for c, sign in before.signs.items() if piece.signs.get(c) == sign}
             ends = before.low, piece.high, before.first, piece.last
-            kept[-1] = Region(*ends, both, before.smooth, before.zero_low, piece.zero_high)
+            zeros = before.zero_low, piece.zero_high
+            kept[-1] = Region(*ends, both, before.smooth, *zeros, before.root_low, piece.root_high)
             continue
         kept.append(piece)
         found.append(_break(piece.low, before.smooth, piece.smooth, at))

@@ -5,21 +5,22 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, TypeVar
 
-from flint import arb, ctx, fmpq
+from flint import arb
 
 from sugar_search.symbolic.certificates.admission import MAX_ABS, PRECISION
 from sugar_search.symbolic.certificates.ball import Program
 from sugar_search.symbolic.certificates.bounds import Supremum, supremum_of
-from sugar_search.symbolic.certificates.breaks import Region, breaks, enclosed, regions
+from sugar_search.symbolic.certificates.breaks import Region, enclosed
 from sugar_search.symbolic.certificates.derivative import derivative
 from sugar_search.symbolic.certificates.enclosure import Break, Enclosure, Extremum, Piece, Verdict, to_json
 from sugar_search.symbolic.certificates.everywhere import everywhere
-from sugar_search.symbolic.certificates.integrals import REACH, Moments, coarse_moments, moments
+from sugar_search.symbolic.certificates.integrals import Moments, coarse_moments, moments
 from sugar_search.symbolic.certificates.order import NotResolved
 from sugar_search.symbolic.certificates.roots import Point
-from sugar_search.symbolic.certificates.signs import Signs, signs
-from sugar_search.symbolic.certificates.smooth import Smooth
+from sugar_search.symbolic.certificates.signs import cut_by_sign, signs
+from sugar_search.symbolic.certificates.smooth_pieces import smooth_pieces
 from sugar_search.symbolic.certificates.tail import RADII, Tail, tail
+from sugar_search.symbolic.certificates.working import working
 from sugar_search.symbolic.tape import Tape
 
 __all__ = ["Certificate", "certificate"]
@@ -68,14 +69,14 @@ def certificate(tape: Tape, max_abs: float = MAX_ABS) -> Certificate:
 
     Unless it is proven finite and within `max_abs`, only the verdict is given.
     """
-    with ctx.workprec(PRECISION):
+    with working(PRECISION):
         verdict = everywhere(Program(tape), max_abs)
         if not verdict.proven:
             return Certificate(verdict, unproven=(f"that g is finite and bounded: it {verdict.detail}",))
         found = _Work(Program(tape), verdict, max_abs).certificate()
     if found.unproven:
         # Some causes are mere cancellation, as in 1 - tanh(x)**2 far out.
-        with ctx.workprec(4 * PRECISION):
+        with working(4 * PRECISION):
             again = _Work(Program(tape), verdict, max_abs).certificate()
         found = again if len(again.unproven) < len(found.unproven) else found
     return found
@@ -100,7 +101,7 @@ class _Work:
 
     def certificate(self) -> Certificate:
         limits = self._limits()
-        cut = self.attempt("the break points", lambda: breaks(self.program, regions(self.program, self.tails)))
+        cut = self.attempt("the break points", lambda: smooth_pieces(self.program, self.tails))
         if cut is None:
             found = coarse_moments(self.program, self.bound)
             self.unproven += [f"the {what}: the break points are not known" for what in ("extrema", "sign changes")]
@@ -118,7 +119,7 @@ class _Work:
             tuple(points),
             tuple(self._piece(piece) for piece in pieces),
         )
-        return self._with_moments(result, moments(_stretches(pieces, changes), self.bound))
+        return self._with_moments(result, moments(cut_by_sign(pieces, changes), self.bound))
 
     def _limits(self) -> tuple[Enclosure | None, Enclosure | None]:
         found = []
@@ -167,7 +168,7 @@ class _Work:
                 tail(self.program, -1, sharp=True, start=radius),
                 tail(self.program, 1, sharp=True, start=radius),
             )
-            pieces = breaks(self.program, regions(self.program, tails))[0]
+            pieces = smooth_pieces(self.program, tails)[0]
         except NotResolved:
             return None
         self.tails = tails
@@ -272,28 +273,3 @@ def _tail_range(t: Tail, sign: int) -> tuple[arb, arb]:
     limit = sign * t.limit.ball
     below = t.beyond is not None and t.beyond * sign <= 0
     return limit.lower(), limit.upper() if below else (limit + t.gap).upper()
-
-
-def _stretches(pieces: list[Region], changes: Signs | None) -> list[tuple[Smooth, Point, Point, int | None]]:
-    """The line in stretches of one sign and one smooth form, cut at 0 too."""
-    zero, far_low, far_high = (Point.at(fmpq(x)) for x in (0, -REACH, REACH))
-    stretches: list[tuple[Smooth, Point, Point, int | None]] = []
-    signed = [] if changes is None else list(changes.stretches)
-    for piece in pieces:
-        parts: list[tuple[Point, Point, int | None]] = [(piece.low, piece.high, None)]
-        if changes is not None:
-            parts = []
-            while signed:
-                stretch = signed.pop(0)
-                parts.append(stretch)
-                if stretch[1] is piece.high:
-                    break
-        for index, (low, high, sign) in enumerate(parts):
-            # On the outer pieces both form and sign go on beyond the radius of the tail.
-            a = far_low if piece.first and index == 0 and far_low < low else low
-            b = far_high if piece.last and index == len(parts) - 1 and high < far_high else high
-            if a < zero and zero < b:
-                stretches += [(piece.smooth, a, zero, sign), (piece.smooth, zero, b, sign)]
-            else:
-                stretches.append((piece.smooth, a, b, sign))
-    return stretches

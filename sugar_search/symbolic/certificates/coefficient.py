@@ -12,6 +12,7 @@ from flint import arb, ctx, fmpq
 from sympy import Expr
 
 from sugar_search.symbolic.certificates.constants import constant, rational
+from sugar_search.symbolic.certificates.working import working
 
 __all__ = ["Coefficient", "coefficient"]
 
@@ -116,7 +117,7 @@ class Coefficient:
 
 def _precise(exact: Exact) -> arb:
     """The ball of an exact number that nearly cancels."""
-    with ctx.workprec(8 * ctx.prec):
+    with working(8 * ctx.prec):
         ball = arb(0)
         for (i, m), factor in exact.items():
             ball += arb(factor) * arb.pi() ** arb(fmpq(i, 2)) * arb(m).sqrt()

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -60,32 +60,33 @@ class Enclosure:
         return bool(self.low <= value <= self.high)  # type: ignore[operator]
 
     def __str__(self) -> str:
-        """The digits that are certain, at most 7; an interval when there is none."""
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            return f"{self.low:g}" if self.low == self.high else f"[{self.low:g}, {self.high:g}]"
-        for digits in range(_DIGITS, 1, -1):
+        """The digits that are certain, at most 7; an interval with its ends rounded outwards when there is none."""
+        finite = math.isfinite(self.low) and math.isfinite(self.high)
+        if not finite and self.low == self.high:
+            return f"{self.low:g}"
+        for digits in range(_DIGITS, 1, -1) if finite else ():
             low, high = _rounded(self.low, digits), _rounded(self.high, digits)
             if low == high:
                 return low
             # The border between two roundings may run through an interval far narrower than the last digit.
             if self.width <= 1e-3 * 10.0 ** (Decimal(self.mid).adjusted() - digits + 1):
                 return _rounded(self.mid, digits)
-        if max(abs(self.low), abs(self.high)) < 1e-9:
+        if 0 in self and max(abs(self.low), abs(self.high)) < 1e-9:
             return "0"
-        return f"[{self.low:.3g}, {self.high:.3g}]"
+        return f"[{_rounded(self.low, 3, ROUND_FLOOR)}, {_rounded(self.high, 3, ROUND_CEILING)}]"
 
     def to_list(self) -> list[float | None]:
         """The two ends; None stands for an infinity, which JSON lacks."""
         return [end if math.isfinite(end) else None for end in (self.low, self.high)]
 
 
-def _rounded(value: float, digits: int) -> str:
+def _rounded(value: float, digits: int, direction: str = ROUND_HALF_EVEN) -> str:
     """`value` to significant digits, without trailing zeros."""
-    if value == 0:
-        return "0"
-    exact = Decimal(value)
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}" if value else "0"
+    exact = Decimal(value) if direction == ROUND_HALF_EVEN else Decimal(repr(value))  # a float is what it prints as
     unit = Decimal(1).scaleb(exact.adjusted() - digits + 1)
-    text = exact.quantize(unit, ROUND_HALF_EVEN)
+    text = exact.quantize(unit, direction)
     return f"{float(text):.{digits}g}"
 
 
@@ -95,8 +96,10 @@ class Extremum:
 
     Attributes:
         value: the greatest lower (least upper) bound of g.
-        at: where it is attained, or approached from one side of a jump; None if only a tail approaches it.
-        tail: "-oo" or "+oo" if it is approached there, else "".
+        at: a point, or the interval of a plateau, where it is attained or approached from one side of a jump; or a
+            narrow interval that holds such a point. No other place is better by more than the width of `value`. None if
+            it is found only in a tail, or the place is not known.
+        tail: "-oo" or "+oo" if it is found only in that tail, else "".
     """
 
     value: Enclosure
@@ -106,11 +109,12 @@ class Extremum:
 
 @dataclass(frozen=True)
 class Break:
-    """A point where g or g' jumps.
+    """A point where the formula changes branch, or a root reaches 0.
 
     Attributes:
         at: the point.
-        kind: "jump" (of g) or "kink" (of g').
+        kind: "jump" where g is proven to jump; else "kink": g' may jump, or only a higher derivative, as for
+            where(x > 0, x**2*exp(-x), 0), or g by less than can be seen.
         left: limit of g from the left.
         right: limit of g from the right.
         value: g there.

@@ -1,10 +1,13 @@
 """Finite and bounded on the whole real line: tails by asymptotic rules, the middle by subdivision."""
 
+from sys import float_info
+
 from flint import arb
 
 from sugar_search.symbolic.certificates.ball import Program
 from sugar_search.symbolic.certificates.bounded import bounded
-from sugar_search.symbolic.certificates.breaks import breaks, enclosed, regions
+from sugar_search.symbolic.certificates.bounds import supremum_of
+from sugar_search.symbolic.certificates.breaks import Region, breaks, enclosed, regions
 from sugar_search.symbolic.certificates.enclosure import Status, Verdict
 from sugar_search.symbolic.certificates.order import NotResolved
 from sugar_search.symbolic.certificates.tail import RADII, Tail, tail
@@ -17,6 +20,8 @@ _FAR = (8.0, 16.0, 32.0, 64.0, 1e3, 1e4, 1e6, 1e9, 1e15, 1e30, 1e100, 1e200)
 
 def everywhere(program: Program, max_abs: float) -> Verdict:
     """Whether |g| <= max_abs on the whole line."""
+    if program.most <= max_abs:
+        max_abs = float_info.max  # the form of g keeps it under the limit wherever g is defined: is it, everywhere?
     tails: list[Tail] = []
     pending: Verdict | None = None
     for side in (-1, 1):
@@ -64,11 +69,17 @@ def _by_pieces(program: Program, tails: tuple[Tail, Tail], max_abs: float, befor
     except NotResolved:
         return before
     # At a cut itself g need not be the continuation of either side: 1/sign(x) is not defined at 0.
-    if not cuts or any(max(abs(cut.value.low), abs(cut.value.high)) > max_abs for cut in cuts):
+    if any(max(abs(cut.value.low), abs(cut.value.high)) > max_abs for cut in cuts):
         return before
     for piece in pieces:
         low, high = enclosed(piece.low.ball).low, enclosed(piece.high.ball).high
         verdict = bounded(program, low, high, max_abs, piece.smooth.value)
-        if not verdict.proven:
+        if not (verdict.proven or _supremum_obeys(piece, max_abs)):
             return before
     return Verdict(Status.PROVEN)
+
+
+def _supremum_obeys(piece: Region, max_abs: float) -> bool:
+    """Whether the extrema keep the limit, which subdivision alone does not show where g comes within 1e-6 of it."""
+    part = [(piece.smooth, piece.low.ball, piece.high.ball)]
+    return all(supremum_of(part, sign=sign).high <= arb(max_abs) for sign in (1, -1))

@@ -6,7 +6,7 @@ from sugar_search.symbolic.certificates.enclosing import REAL, ball_power
 from sugar_search.symbolic.certificates.order import Coefficient, coefficient
 from sugar_search.symbolic.certificates.smooth import Smooth
 
-__all__ = ["exact_value"]
+__all__ = ["exact_step", "exact_value"]
 
 _HALF = fmpq(1, 2)
 # Values at 0, where they are rational.
@@ -25,14 +25,13 @@ def exact_value(smooth: Smooth, x: fmpq) -> Coefficient:
     """The value at a rational point, exact as far as the rules for constants reach; its ball is always right."""
     out: list[Coefficient] = []
     for op, args, payload in smooth.code:
-        out.append(_step(op, [out[a] for a in args], payload, x))
+        out.append(coefficient(x) if op == "x" else exact_step(op, [out[a] for a in args], payload))
     return out[-1]
 
 
-def _step(op: str, args: list[Coefficient], payload: object, x: fmpq) -> Coefficient:
+def exact_step(op: str, args: list[Coefficient], payload: object) -> Coefficient:
+    """One step on known values."""
     match op:
-        case "x":
-            return coefficient(x)
         case "const":
             return coefficient(payload)
         case "copy":
@@ -55,6 +54,8 @@ def _step(op: str, args: list[Coefficient], payload: object, x: fmpq) -> Coeffic
             if args[0].is_zero:
                 return args[0]
             return args[0].power(_HALF) if args[0].ball > 0 else Coefficient(REAL["sqrt"](args[0].ball), None)
+        case "pow" if args[0].is_zero and coefficient(payload).sign == 1:
+            return args[0]
         case "pow":
             return Coefficient(ball_power(args[0].ball, coefficient(payload).ball), None)
     if op in _AT_ZERO and args[0].is_zero:

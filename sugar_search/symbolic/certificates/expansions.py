@@ -47,7 +47,13 @@ def taylor(r: Rules, u: Growth, function: Callable[[arb], tuple[arb, ...]], exac
 
 def exponential(r: Rules, u: Growth) -> Growth:
     """exp(u)."""
-    growing, middle, delta = r.split(u)
+    try:
+        growing, middle, delta = r.split(u)
+    except NotResolved:
+        # The rest grows too; where u falls, exp(u) vanishes whatever the rest.
+        if u.terms and u.terms[0][1].ball < 0:
+            return _vanishing(r, u)
+        raise
     order = ONE
     for o, c in growing.terms:
         if not o.rates and o.l == 0:

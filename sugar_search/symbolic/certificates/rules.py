@@ -9,8 +9,8 @@ from sugar_search.symbolic.tape import Tape
 
 __all__ = ["broken"]
 
-# The width of the enclosures: a gain of exactly 1 obeys max_gain = 1.
-_SLACK = 1e-9
+# An enclosure this narrow beside the limit that it holds is not told from it: a gain of exactly 1 obeys max_gain = 1.
+_NARROW = 1e-9
 
 _Rule = tuple[str, str, Enclosure | None, float | None, float | None]
 
@@ -29,8 +29,16 @@ def broken(tape: Tape, admit: Admit) -> Verdict | None:
         if limit is None or (limit.low, limit.high) != (0.0, 0.0):
             known = limit is not None and 0.0 not in limit
             status = Status.REFUTED if known else Status.UNPROVEN
-            return Verdict(status, "vanishing_tails", f"is not proven to vanish as x -> {end}, its limit is {limit}")
+            return Verdict(status, "vanishing_tails", _limit_told(limit, end))
     return None
+
+
+def _limit_told(limit: Enclosure | None, end: str) -> str:
+    if limit is None:
+        return f"is not proven to vanish as x -> {end}: its limit is not known"
+    if limit.width == 0:
+        return f"tends to {limit.low!r} as x -> {end}"
+    return f"is not proven to vanish as x -> {end}: its limit is in [{limit.low!r}, {limit.high!r}]"
 
 
 def _rules(c: Certificate, admit: Admit) -> Iterator[_Rule]:
@@ -50,13 +58,14 @@ def _judge(name: str, what: str, value: Enclosure | None, low: float | None, hig
     limit = low if low is not None else high
     assert limit is not None
     if value is None:
-        return Verdict(Status.UNPROVEN, name, f"is not proven to obey {name} = {limit:g}")
-    slack = _SLACK * max(1.0, abs(limit))
-    obeys = value.low >= limit - slack if low is not None else value.high <= limit + slack
-    if obeys:
+        return Verdict(Status.UNPROVEN, name, f"is not proven to obey {name} = {limit!r}")
+    if value.low >= limit if low is not None else value.high <= limit:
+        return None
+    if limit in value and value.width <= _NARROW * (abs(limit) or 1.0):
         return None
     breaks = value.high < limit if low is not None else value.low > limit
-    detail = f"has {what} {value}, {name} is {limit:g}"
+    told = str(value) if str(value) != f"{limit:g}" else f"[{value.low!r}, {value.high!r}]"
+    detail = f"has {what} {told}, {name} is {limit!r}"
     return Verdict(Status.REFUTED if breaks else Status.UNPROVEN, name, detail)
 
 

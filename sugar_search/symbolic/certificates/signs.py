@@ -7,18 +7,19 @@ root of x**2*exp(-x**2) needs no isolation. A stretch where g is 0 is no change 
 from dataclasses import dataclass
 from itertools import pairwise
 
-from flint import fmpq
+from flint import arb, fmpq
 
 from sugar_search.symbolic.certificates.ball import Program
 from sugar_search.symbolic.certificates.breaks import Region, enclosed
 from sugar_search.symbolic.certificates.enclosure import Enclosure
 from sugar_search.symbolic.certificates.exact import exact_value
+from sugar_search.symbolic.certificates.integrals import REACH
 from sugar_search.symbolic.certificates.order import NotResolved
 from sugar_search.symbolic.certificates.roots import Point, roots
-from sugar_search.symbolic.certificates.smooth import Smooth
+from sugar_search.symbolic.certificates.smooth import POSITIVE, Smooth
 from sugar_search.symbolic.certificates.tail import Tail
 
-__all__ = ["Signs", "signs"]
+__all__ = ["Signs", "cut_by_sign", "signs"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _piece(program: Program, piece: Region) -> list[tuple[Point, Point, int]]:
         if constant is None:
             raise NotResolved("the sign of a constant is not decided")
         return [(piece.low, piece.high, constant)]
-    sign, factors = _factors(piece.smooth)
+    sign, factors = _factors(piece)
     known = {program.difference(c, piece.signs).code: s for c, s in piece.signs.items()}
     points: list[Point] = []
     for factor in factors:
@@ -89,15 +90,20 @@ def _piece(program: Program, piece: Region) -> list[tuple[Point, Point, int]]:
     return [(a, b, sign * (-1) ** i) for i, (a, b) in enumerate(pairwise(ends))]
 
 
-def _factors(smooth: Smooth) -> tuple[int, list[Smooth]]:
-    """A sign and the factors that may change sign; their product has the sign of g."""
-    sign = 1
+def _factors(piece: Region) -> tuple[int, list[Smooth]]:
+    """A sign and the factors that may change sign; their product has the sign of g.
+
+    A factor that cannot be negative is left out only if it is not 0 all over the piece.
+    """
+    smooth, sign = piece.smooth, 1
     found: list[Smooth] = []
     stack = [len(smooth.code) - 1]
     while stack:
         i = stack.pop()
         op, args, _ = smooth.code[i]
         if smooth.nonnegative[i] and op not in ("const", "copy"):
+            if op not in POSITIVE and not _positive_somewhere(smooth.prefix(i), piece):
+                found.append(smooth.prefix(i))
             continue
         if op in ("mul", "div"):
             stack.extend(args)
@@ -107,3 +113,33 @@ def _factors(smooth: Smooth) -> tuple[int, list[Smooth]]:
         else:
             found.append(smooth.prefix(i))
     return sign, found
+
+
+def _positive_somewhere(factor: Smooth, piece: Region) -> bool:
+    low, high = float(piece.low.ball.mid()), float(piece.high.ball.mid())
+    return any(factor.value(arb(low + share * (high - low))) > 0 for share in (0.382, 0.724, 0.146))
+
+
+def cut_by_sign(pieces: list[Region], changes: Signs | None) -> list[tuple[Smooth, Point, Point, int | None]]:
+    """The line in stretches of one sign and one smooth form, cut at 0 too."""
+    zero, far_low, far_high = (Point.at(fmpq(x)) for x in (0, -REACH, REACH))
+    stretches: list[tuple[Smooth, Point, Point, int | None]] = []
+    signed = [] if changes is None else list(changes.stretches)
+    for piece in pieces:
+        parts: list[tuple[Point, Point, int | None]] = [(piece.low, piece.high, None)]
+        if changes is not None:
+            parts = []
+            while signed:
+                stretch = signed.pop(0)
+                parts.append(stretch)
+                if stretch[1] is piece.high:
+                    break
+        for index, (low, high, sign) in enumerate(parts):
+            # On the outer pieces both form and sign go on beyond the radius of the tail.
+            a = far_low if piece.first and index == 0 and far_low < low else low
+            b = far_high if piece.last and index == len(parts) - 1 and high < far_high else high
+            if a < zero and zero < b:
+                stretches += [(piece.smooth, a, zero, sign), (piece.smooth, zero, b, sign)]
+            else:
+                stretches.append((piece.smooth, a, b, sign))
+    return stretches

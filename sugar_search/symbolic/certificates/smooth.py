@@ -1,8 +1,7 @@
 """Smooth straight lines of steps in ball arithmetic: values, Taylor coefficients and the analytic continuation."""
 
 import operator
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,10 +10,13 @@ from flint import acb, arb, arb_series, ctx, fmpq
 
 from sugar_search.symbolic.certificates.constants import constant, rational
 from sugar_search.symbolic.certificates.enclosing import COMPLEX, REAL, TAYLOR, ball_power, complex_power, taylor_power
+from sugar_search.symbolic.certificates.working import working
 
-__all__ = ["CONDITIONS", "Smooth", "taylor_terms", "value_function"]
+__all__ = ["CONDITIONS", "POSITIVE", "Smooth", "taylor_terms", "value_function"]
 
 CONDITIONS = ("gt", "lt", "min", "max", "abs", "sign")
+# Over 0 for every argument.
+POSITIVE = ("exp", "sigmoid", "softplus", "normal_cdf", "normal_pdf")
 _LONGEST = 8
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -24,14 +26,9 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
 }
 
 
-@contextmanager
-def taylor_terms(count: int) -> Iterator[None]:
+def taylor_terms(count: int) -> working:
     """Sets how many Taylor coefficients `Smooth.series` gives, for a while."""
-    before, ctx.cap = ctx.cap, count
-    try:
-        yield
-    finally:
-        ctx.cap = before
+    return working(cap=count)
 
 
 @dataclass(frozen=True)

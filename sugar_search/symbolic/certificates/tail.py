@@ -13,7 +13,7 @@ from sugar_search.symbolic.certificates.asymptotic import Growth, Rules
 from sugar_search.symbolic.certificates.ball import Program
 from sugar_search.symbolic.certificates.constants import rational
 from sugar_search.symbolic.certificates.order import ONE, Coefficient, NotResolved, Order, coefficient, compare
-from sugar_search.symbolic.certificates.smooth import CONDITIONS
+from sugar_search.symbolic.certificates.smooth import CONDITIONS, POSITIVE
 from sugar_search.symbolic.certificates.tail_rules import RULES, either
 
 __all__ = ["RADII", "Tail", "tail"]
@@ -35,6 +35,7 @@ class Tail:
         beyond: sign of g - limit on the whole tail (0: equal); None if unknown.
         sign: sign of g on the whole tail (0: g is 0); None if unknown.
         signs: sign of each condition that matters, by step; None if unknown.
+        touches: whether the argument of a root may be 0 somewhere on the tail.
     """
 
     side: int
@@ -46,11 +47,12 @@ class Tail:
     beyond: int | None
     sign: int | None
     signs: dict[int, int | None] = field(default_factory=dict)
+    touches: bool = False
 
     @property
     def is_sharp(self) -> bool:
         """Whether all signs are known."""
-        return self.unbounded or None not in (self.beyond, self.sign, *self.signs.values())
+        return self.unbounded or not (self.touches or None in (self.beyond, self.sign, *self.signs.values()))
 
     @property
     def name(self) -> str:
@@ -87,11 +89,19 @@ def tail(program: Program, side: int, sharp: bool = False, limit: float = inf, s
                 return found
             if first is None or not first.bound <= arb(limit):
                 first = found
-        if first is not None and not sharp:
+        if first is not None and not sharp and first.bound <= arb(limit):
             break
     if first is not None:
         return first
     raise cause
+
+
+def _between(limit: Coefficient, gap: arb, beyond: int | None) -> arb:
+    """An upper bound of |g| for g within `gap` of its limit, on the side that `beyond` tells."""
+    at = limit.ball if limit.rational is None else arb(limit.rational)
+    low = at if beyond is not None and beyond >= 0 else at - gap
+    high = at if beyond is not None and beyond <= 0 else at + gap
+    return max(low.abs_upper(), high.abs_upper())
 
 
 class _Walk:
@@ -102,6 +112,7 @@ class _Walk:
         self.rules = Rules(radius, thorough)
         self.values: dict[int, Growth] = {}
         self.signs: dict[int, int | None] = {}
+        self.touches = False
 
     def tail(self) -> Tail:
         r = self.rules
@@ -114,7 +125,11 @@ class _Walk:
         if limit is not None:
             rest = r.subtract(g, r.constant(limit))
             gap, beyond = r.largest(rest), self._sign(rest, limit)
-        return Tail(self.side, self.radius, False, bound, limit, gap, beyond, self._sign(g, None), self.signs)
+            bound = min(bound, _between(limit, gap, beyond), key=lambda ball: ball.upper())
+        sign = self._sign(g, None)
+        if sign is None and self.program.steps[-1].op in POSITIVE:
+            sign = 1
+        return Tail(self.side, self.radius, False, bound, limit, gap, beyond, sign, self.signs, self.touches)
 
     def _sign(self, u: Growth, known: Coefficient | None) -> int | None:
         """The sign of u; None also where the constant that was taken off is not exact."""
@@ -156,6 +171,8 @@ class _Walk:
         if step.op == "div":
             return r.multiply(args[0], r.power(args[1], fmpq(-1)))
         nonnegative = bool(step.args) and self.program.nonnegative[step.args[0]]
+        if step.op in ("sqrt", "pow") and not args[0].terms and args[0].rest is not None:
+            self.touches = True
         if step.op == "pow":
             exponent = rational(step.exact)
             if exponent is None:

@@ -1,3 +1,5 @@
+import math
+
 import mpmath
 import pytest
 from formulas import FORMULAS, REPEATABLE
@@ -205,3 +207,59 @@ def test_faults_name_each_wrong_rule():
         assert name in text
     assert Admit(min_gain=2, max_gain=1).faults() == ["min_gain must not exceed max_gain, got 2 and 1"]
     assert Admit(max_gain="2").faults() and Admit(max_gain=True).faults() and Admit(max_abs=None).faults()
+
+
+def test_numbers_beyond_every_float_are_faults():
+    wrong = Admit(max_abs=10**400, min_gain=10**5000, max_gain=math.inf, max_jump=-(10**400), max_lipschitz=math.nan)
+    assert len(wrong.faults()) == 5 and max(map(len, wrong.faults())) < 90
+    assert "max_abs must be a number of 0 or more, got one beyond 1.8e308" in wrong.faults()
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("sigmoid(x)", 1),
+        ("tanh(x)", 1),
+        ("erf(-x)", 1),
+        ("x/sqrt(1 + x**2)", 1),
+        ("x/(1 + abs(x))", 1),
+        ("2/(1 + x**2)", 2),
+        ("10*exp(-x**2)", 10),
+        ("1 - exp(-x**2)", 1),
+        ("atan(x)*2/pi", 1),
+        ("3*min(1, max(0, x + 0.5))", 3),
+    ],
+)
+def test_a_bound_that_g_reaches_is_proven(text, limit):
+    assert admission(tape_of(text), limit).proven
+    assert admission(tape_of(text), 0.999 * limit).status is Status.REFUTED
+
+
+def test_a_bound_by_its_form_still_needs_g_to_be_defined():
+    assert admission(tape_of("sigmoid(1/x)"), 1).status is Status.REFUTED
+    assert not admission(tape_of("tanh(sqrt(x))"), 1).proven
+    assert admission(tape_of("2*x/(1 + x**2)"), 1).proven
+    touching = tape_of("2*(x - 0.1)/(1 + square(x - 0.1))")  # as the docstring of Admit says
+    assert admission(touching, 1).status is Status.UNPROVEN and admission(touching, 1 + 1e-9).proven
+
+
+def test_a_branch_that_may_not_be_taken_is_no_witness():
+    verdict = verdict_of("where(exp(x) > exp(1), (exp(x - 1) - 1)/(x - 1)*exp(-x), 1)")  # g(1) = 1, by the condition
+    assert verdict.status is not Status.REFUTED
+    assert verdict_of("where(exp(x) > exp(1), 1/x, 1/x)").status is Status.REFUTED
+
+
+def test_rules_are_sharp_near_0():
+    relu = surrogate("relu").tape
+    assert refusal(relu, Admit(min_negative_mass=1e-10)).status is Status.REFUTED
+    assert refusal(relu, Admit(min_negative_mass=1e-40)) is not None
+    assert refusal(relu, Admit(max_negative_mass=0)) is None
+    assert refusal(tape_of("where(x > 0, 1, 1e-8)"), Admit(max_negative_mass=1e-9)).status is Status.REFUTED
+    told = refusal(relu, Admit(max_gain=1 - 5e-10))
+    assert told.status is Status.REFUTED and "a gain of [0.99" in told.detail and "0.9999999995" in told.detail
+
+
+def test_refused_limits_are_told_with_their_numbers():
+    assert "tends to 1.0 as x -> +oo" in refusal(surrogate("relu").tape, Admit(vanishing_tails="both")).detail
+    tiny = refusal(tape_of("where(x > 0, 1, exp(-10**8))"), Admit(vanishing_tails="negative"))
+    assert tiny.status is Status.UNPROVEN and "5e-324" in tiny.detail

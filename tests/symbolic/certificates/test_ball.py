@@ -1,3 +1,5 @@
+import math
+
 import mpmath
 import pytest
 from flint import acb, arb, ctx
@@ -166,3 +168,42 @@ def test_constants_agree_with_50_digits(text):
         assume(False)
     with ctx.workprec(200):
         assert holds(constant(expression), tape.mpmath(0, 60))
+
+
+@settings(max_examples=250, **REPEATABLE)
+@given(FORMULAS, POINTS)
+def test_ranges_by_form_hold_for_every_step(text, x):
+    try:
+        tape = tape_of(text)
+    except FormulaError:
+        assume(False)
+    program, value = Program(tape), tape.mpmath(x, 50)
+    assume(mpmath.isfinite(value))
+    tiny = mpmath.mpf(10) ** -40
+    assert abs(value) <= program.most + tiny
+    assert value >= -tiny or not program.nonnegative[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("tanh(x) - sigmoid(x)", 2),
+        ("3*(0.5 - atan(x))", 8),
+        ("2.5*exp(-x**2)", 3),
+        ("7/(2 + x**2)", 4),
+        ("min(3, max(-4, x))", 4),
+        ("x/(1 + x**2)", math.inf),
+        ("1/x", math.inf),
+        ("10**7*tanh(x)", math.inf),
+        ("abs(tanh(x) - 3)", 4),
+        ("square(2 - sign(x))", 9),
+    ],
+)
+def test_bounds_by_form(text, most):
+    assert Program(tape_of(text)).most == most
+
+
+def test_known_numbers_are_folded():
+    program = Program(tape_of("sqrt(where(x > 0, x, 0))*exp(x) + square(where(x > 0, x, -1))"))
+    left = program.specialise(dict.fromkeys(program.specialise({}).waiting, -1))
+    assert left.prefix(len(left.code) - 1).is_constant and float(left.value(arb(-3))) == 1

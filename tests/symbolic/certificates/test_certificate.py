@@ -40,9 +40,8 @@ def check(tape: Tape, c: Certificate, points) -> None:
     if c.maximum is not None:
         assert all(v <= c.maximum.value.high + tiny for v in values.values())
     for extremum in (c.minimum, c.maximum):
-        if extremum is not None and extremum.at is not None and extremum.at.width < 1e-6:
-            near = [tape.mpmath(mpmath.mpf(extremum.at.mid) + d, 50) for d in (0, 1e-7, -1e-7)]
-            assert min(abs(v - extremum.value.mid) for v in near) < 1e-4 * (1 + abs(extremum.value.mid))
+        if extremum is not None and extremum.at is not None:
+            check_place(tape, c, extremum)
     slope = derivative(tape)
     for piece in c.pieces:
         inside = [x for x in points if piece.low + 1e-9 < x < piece.high - 1e-9]
@@ -55,11 +54,41 @@ def check(tape: Tape, c: Certificate, points) -> None:
             ends = one.at.mid - step, one.at.mid + step
         left, right = (tape.mpmath(x, 50) for x in ends)
         assert abs(left - one.left.mid) < 1e-9 and abs(right - one.right.mid) < 1e-9, one
+    if c.breaks == ():
+        with mpmath.workdps(60):
+            h = mpmath.mpf(10) ** -20
+            for x in {*points, 0, *(p.at.mid for p in (c.minimum, c.maximum) if p and p.at and abs(p.at.mid) < 99)}:
+                low, mid, high = (tape.mpmath(x + k * h, 60) for k in (-1, 0, 1))
+                left, right = (mid - low) / h, (high - mid) / h
+                assert abs(left - right) < 1e-6 * (1 + abs(left)), (x, left, right)
     if c.sign_changes is not None:
+        for change in c.sign_changes:
+            with mpmath.workdps(50):
+                outside = [mpmath.mpf(change.low) - 1e-12, mpmath.mpf(change.high) + 1e-12]
+                assert mpmath.sign(tape.mpmath(outside[0], 50)) * mpmath.sign(tape.mpmath(outside[1], 50)) == -1, change
         ends = [-math.inf, *(e for change in c.sign_changes for e in (change.low, change.high)), math.inf]
         for low, high in zip(ends[::2], ends[1::2]):
             signs = {mpmath.sign(v) for x, v in values.items() if low < x < high} - {0}
             assert len(signs) <= 1, (low, high, signs)
+
+
+def check_place(tape: Tape, c: Certificate, extremum) -> None:
+    """g attains its extremum in the place, or comes near it on one side of a break."""
+    low, high = extremum.at.low, extremum.at.high
+    if math.isinf(low):
+        low = min(high, 50.0) - 50.0
+    if math.isinf(high):
+        high = low + 50.0
+    with mpmath.workdps(50):
+        points = [low + mpmath.mpf(high - low) * k / 64 for k in range(65)]
+        values = [tape.mpmath(x, 50) for x in points]
+        broken = [b for b in c.breaks or () if b.at.low <= high and low <= b.at.high]
+        values += [v for b in broken for v in (b.left.mid, b.right.mid)]
+        # Between two points 1/64 of the width apart g may be off by their distance times its slope.
+        slopes = [p.lipschitz.high for p in c.pieces if p.lipschitz is not None and low <= p.high and p.low <= high]
+        spare = mpmath.mpf(10) ** -12 + (high - low) / mpmath.mpf(128) * max(slopes, default=1)
+        value = extremum.value
+        assert any(value.low - spare <= v <= value.high + spare for v in values), (extremum, values[32])
 
 
 def quadrature(tape: Tape, c: Certificate):
@@ -158,25 +187,6 @@ def test_bsilu_at_zero_is_as_published():
     assert abs(surrogate("bsilu").tape.mpmath(0) - mpmath.mpf("0.9175")) < 1e-15
 
 
-def test_maximum_beyond_the_first_radius_is_found():
-    c = of("exp(-square(0.2*(x - 30)))")
-    assert c.maximum.value.mid == pytest.approx(1, abs=1e-12) and 30 in c.maximum.at
-    c = of("x/(1 + 0.001*x**2)")
-    assert c.maximum.at.mid == pytest.approx(math.sqrt(1000), rel=1e-6)
-
-
-def test_suprema_that_are_only_approached_name_the_tail():
-    c = of("sigmoid(x)")
-    assert (c.minimum.tail, c.maximum.tail) == ("-oo", "+oo") and c.maximum.at is None
-    assert c.maximum.value == Enclosure(1.0, 1.0) == c.limits[1]
-
-
-def test_plateaus_are_told_as_intervals():
-    c = certificate(surrogate("relu").tape)
-    assert c.minimum.at == Enclosure(-math.inf, 0.0) and c.maximum.at == Enclosure(0.0, math.inf)
-    assert c.sign_changes == ()  # from 0 to 1 is no change of sign
-
-
 def test_the_value_at_a_break_counts():
     c = of("sign(x)**2")
     assert c.minimum.value == Enclosure(0.0, 0.0) and 0 in c.minimum.at
@@ -202,39 +212,6 @@ def test_breaks_are_found_and_named(text, expected):
     assert [b.at.mid for b in found] == pytest.approx([x for x, _ in expected], abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("text", "points"),
-    [
-        ("x*exp(-x**2)", [0]),
-        ("x**2*exp(-x**2)", []),
-        ("(x - 1)*(x + 2)*exp(-x**2)", [-2, 1]),
-        ("where(x > 0, 1, -0.1)", [0]),
-        ("where(x > 0, 1, where(x > -1, 0, -1))", [-0.5]),
-        ("1 - exp(-x**2)", []),
-        ("abs(exp(-x**2) - 0.5)", []),
-        ("exp(-x**2) - 0.5", [-math.sqrt(math.log(2)), math.sqrt(math.log(2))]),
-        ("x*abs(x)*exp(-abs(x))", [0]),
-        ("x*tanh(x)*exp(-x**2)", []),
-        ("atan(x)*max(softplus(0.1*(x - 3)), abs(x))*exp(-x**2)", [0]),  # abs changes at 0, where max hides it
-        ("(1 - softplus(x))*exp(-abs(x))", [math.log(math.e - 1)]),
-    ],
-)
-def test_sign_changes_are_counted(text, points):
-    found = of(text).sign_changes
-    assert found is not None and [c.mid for c in found] == pytest.approx(points, abs=1e-6)
-
-
-def test_roots_are_narrow_and_right_where_newton_overshoots():
-    (change,) = of("erf(20*(x - 0.7)) + 0.3").sign_changes
-    with mpmath.workdps(30):
-        root = mpmath.mpf("0.7") - mpmath.erfinv(mpmath.mpf("0.3")) / 20
-        assert mpmath.mpf(change.low) - 1e-17 <= root <= mpmath.mpf(change.high) + 1e-17
-    assert change.width < 1e-14
-    # Newton's step alone makes no headway here: the slope covers ten orders of magnitude.
-    (change,) = of("(exp(3*x) - 2)*exp(-x**2)").sign_changes
-    assert change.mid == pytest.approx(math.log(2) / 3, abs=1e-15) and change.width < 1e-14
-
-
 def test_an_unbounded_slope_has_no_lipschitz_constant():
     c = of("sqrt(abs(x))/(1 + abs(x))")
     assert all(piece.lipschitz is None for piece in c.pieces)
@@ -257,27 +234,6 @@ def test_certificates_are_json():
     for name in ("relu", "bsilu", "hardswish"):
         text = json.dumps(certificate(surrogate(name).tape).to_dict(), allow_nan=False)
         assert json.loads(text)["verdict"]["status"] == "proven"
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "text"),
-    [
-        (1.290415, 1.290415, "1.290415"),
-        (1.2903771, 1.2903774, "1.290377"),
-        (0.97, 0.98, "[0.97, 0.98]"),
-        (0.0, 0.0, "0"),
-        (-1e-20, 1e-20, "0"),
-        (1.0, 1.0, "1"),
-        (1 - 1e-12, 1 + 1e-12, "1"),
-        (-math.inf, 0.0, "[-inf, 0]"),
-        (1.29041499999, 1.29041500001, "1.290415"),
-        (123456.7, 123456.8, "123457"),
-        (-3.76488011, -3.76488009, "-3.76488"),
-        (1e-12, 1.0001e-12, "1e-12"),
-    ],
-)
-def test_enclosures_print_the_certain_digits(low, high, text):
-    assert str(Enclosure(low, high)) == text
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """Random grammar formulas rewritten by identities, and how many are known again; a part of screening.py."""
 
 import random
+import statistics
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from sympy import Rational
 
 from sugar_search.errors import FormulaError
 from sugar_search.symbolic import functions as f
+from sugar_search.symbolic import second_look
 from sugar_search.symbolic.canonical import canonical
-from sugar_search.symbolic.fingerprint import Known, fingerprint
+from sugar_search.symbolic.fingerprint import Known, alike, fingerprint
 from sugar_search.symbolic.grammar.derivation import expression
 from sugar_search.symbolic.parse import parse
 from sugar_search.symbolic.primitives import number
@@ -47,16 +49,12 @@ def _pick(rng, kind, *forms):
 def rules(rng):
     half, root = Rational(1, 2), sympy.sqrt(2)
     return {
-        "sigmoid as tanh": _pick(rng, f.sigmoid, lambda u: half + sympy.tanh(u / 2) / 2),
+        "sigmoid as tanh": _pick(rng, f.sigmoid, lambda u: half + f.tanh(u / 2) / 2),
         "sigmoid as 1/(1 + exp)": _pick(rng, f.sigmoid, lambda u: 1 / (1 + sympy.exp(-u))),
         "sigmoid as exp/(1 + exp)": _pick(rng, f.sigmoid, lambda u: sympy.exp(u) / (1 + sympy.exp(u))),
         "1 - sigmoid(-u)": _pick(rng, f.sigmoid, lambda u: 1 - f.sigmoid(-u)),
-        "tanh as sigmoid": _pick(
-            rng, sympy.tanh, lambda u: 2 * f.sigmoid(2 * u) - 1, lambda u: 1 - 2 * f.sigmoid(-2 * u)
-        ),
-        "tanh as exp": _pick(
-            rng, sympy.tanh, lambda u: (sympy.exp(u) - sympy.exp(-u)) / (sympy.exp(u) + sympy.exp(-u))
-        ),
+        "tanh as sigmoid": _pick(rng, f.tanh, lambda u: 2 * f.sigmoid(2 * u) - 1, lambda u: 1 - 2 * f.sigmoid(-2 * u)),
+        "tanh as exp": _pick(rng, f.tanh, lambda u: (sympy.exp(u) - sympy.exp(-u)) / (sympy.exp(u) + sympy.exp(-u))),
         "normal_cdf as erf": _pick(rng, f.normal_cdf, lambda u: (1 + sympy.erf(u / root)) / 2),
         "1 - normal_cdf(-u)": _pick(rng, f.normal_cdf, lambda u: 1 - f.normal_cdf(-u)),
         "normal_pdf as exp": _pick(rng, f.normal_pdf, lambda u: sympy.exp(-u * u / 2) / sympy.sqrt(2 * sympy.pi)),
@@ -92,7 +90,7 @@ def identities(grammar, derivations, wanted, seed):
     for which, original in enumerate(originals):
         known.add(original, which)
     done, tries, used = 0, 0, Counter()
-    looked = 0.0
+    looked, seconds = 0.0, []
     while done < wanted and tries < 50 * wanted:
         tries += 1
         which = rng.randrange(len(originals))
@@ -117,13 +115,19 @@ def identities(grammar, derivations, wanted, seed):
             missed.append((applied, to_text(originals[which].derivative), to_text(again)))
         prints = fingerprint(subject.tape)
         start = time.perf_counter()
-        known.find_fingerprint(prints)
+        near = list(known.like(prints))
         looked += time.perf_counter() - start
+        second_look.look.cache_clear()
+        start = time.perf_counter()
+        if any(alike(tape, subject.tape) for tape, _ in near):
+            seconds.append(time.perf_counter() - start)
     print(
         f"identities: {sum(found.values())} of {done} rewritten formulas found again ({shares(found, max(done, 1))}), "
         f"{len(missed)} missed; a look-up among {len(originals)} takes {1e6 * looked / max(done, 1):.0f} us "
         f"with the fingerprint at hand; {time.perf_counter() - began:.0f} s"
     )
+    if seconds:
+        print(f"  second look: median {1e3 * statistics.median(seconds):.2f} ms, longest {1e3 * max(seconds):.2f} ms")
     print("  " + ", ".join(f"{name} {n}" for name, n in used.most_common()))
     for applied, one, other in missed[:5]:
         print(f"  missed ({', '.join(applied)}): {one}   ==   {other}")

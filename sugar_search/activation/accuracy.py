@@ -14,9 +14,9 @@ from torch import Tensor
 from sugar_search.activation.exact import compile_tape
 from sugar_search.symbolic.primitives import PRIMITIVES
 from sugar_search.symbolic.surrogate import Surrogate
-from sugar_search.symbolic.tape import Tape
+from sugar_search.symbolic.tape import Tape, clamp_bound
 
-__all__ = ["DTYPES", "code_errors", "inputs", "reference", "rounding_bound"]
+__all__ = ["DTYPES", "below", "code_errors", "inputs", "reference", "rounding_bound"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SOUND = 1e-11  # float64 values with a bound below this share of max |g| are taken as they are
@@ -58,7 +58,7 @@ def _without_early_jumps(tape: Tape, x: np.ndarray, got: np.ndarray, errors: np.
     for i in worst[errors[worst] > JUMP]:
         for towards in (-np.inf, np.inf):
             near = np.nextafter(np.nextafter(x[i], np.float32(towards)), np.float32(towards))
-            errors[i] = min(errors[i], abs(got[i] - float(tape.mpmath(float(near)))) / scale)
+            errors[i] = min(errors[i], abs(got[i] - _exact(tape, float(near))) / scale)
     return errors
 
 
@@ -95,8 +95,26 @@ def reference(tape: Tape, x: np.ndarray, suspect: np.ndarray | None = None) -> n
         # What nobody could vouch for counts as right: float64 would be blamed on the code.
         values[doubtful] = suspect[doubtful]
     for i in chosen:
-        values[i] = float(tape.mpmath(float(x[i])))
+        exact = _exact(tape, float(x[i]))
+        if not np.isnan(exact) or suspect is None:
+            values[i] = exact
     return values
+
+
+def _exact(tape: Tape, x: float) -> float:
+    """g(x); where even this arithmetic finds 0 times infinity, as far out, g at the bound to which the code clamps."""
+    exact = float(tape.mpmath(x))
+    bound = clamp_bound(tape)
+    return float(tape.mpmath(min(max(x, -bound), bound))) if np.isnan(exact) else exact
+
+
+def below(surrogate: Surrogate) -> list[str]:
+    """The floating types in which max |g| lies below the smallest normal number."""
+    x = inputs(torch.float32).double().numpy()
+    with np.errstate(all="ignore"):
+        values = np.abs(surrogate.tape.numpy(x))
+    peak = values[np.isfinite(values)].max(initial=0.0)
+    return [name for name, dtype in DTYPES.items() if peak < torch.finfo(dtype).tiny]
 
 
 def rounding_bound(tape: Tape, x: np.ndarray) -> Arrays:

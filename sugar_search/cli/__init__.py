@@ -1,7 +1,7 @@
 """The command line: one file per command, no logic.
 
-Exit codes: 0 done, 1 every trial failed, 2 bad input (one line on standard error, nothing written), 130 Ctrl-C,
-143 SIGTERM.
+Exit codes: 0 done, 1 every trial failed or the output cannot be written, 2 bad input (one line on standard error,
+nothing written), 130 Ctrl-C, 143 SIGTERM.
 """
 
 import io
@@ -25,6 +25,7 @@ def main() -> None:
 
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except SugarError as error:
         code = _refuse(" ".join(str(error).split()))
     except TyperException as error:
@@ -35,9 +36,28 @@ def main() -> None:
         code = 130
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; that is no fault of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = 0
+    except OSError as error:
+        if _takes_output():
+            raise
+        _drop_output()
+        print(f"sugar-search: standard output cannot be written: {error.strerror or error}", file=sys.stderr)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _takes_output() -> bool:
+    """Whether standard output can be written."""
+    try:
+        print(flush=True)
+    except OSError:
+        return False
+    return True
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _mend_streams() -> None:

@@ -44,6 +44,7 @@ def reproduce(
     """
     from sugar_search.report.figures import FIGURES
 
+    given, table = table, table.lower()
     if table in FIGURES:
         _draw(context, table, out, as_json=as_json)
         return
@@ -65,7 +66,7 @@ def reproduce(
     }
     filters = {"archs": arch or (), "surrogates": surrogate or (), "protocol": protocol}
     if table not in tables():
-        raise UnknownNameError.of("what to reproduce", table, [*tables(), *FIGURES])
+        raise UnknownNameError.of("what to reproduce", given, [*tables(), *FIGURES])
     found = find_table(table)
     plans = table_plans(found, epochs=epochs, repeats=repeats, out=out, storage=storage, **filters, **options)
     if dry_run:

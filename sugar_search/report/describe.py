@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sympy import Expr
 
-from sugar_search.activation.accuracy import code_errors
+from sugar_search.activation.accuracy import below, code_errors
 from sugar_search.errors import InputError
 from sugar_search.report.notation import latex, pretty
 from sugar_search.symbolic.certificates.certificate import Certificate, certificate
@@ -80,6 +80,8 @@ def to_lines(about: Description) -> str:
     """The description for a terminal."""
     subject = about.surrogate
     rows = [("surrogate", subject.title), ("id", subject.id), ("source", subject.source)]
+    if subject.parameters:
+        rows += [("parameters", ", ".join(f"{name} = {value:.10g}" for name, value in subject.parameters))]
     rows += [("derivative", subject.text), ("LaTeX", latex(subject.derivative))]
     if about.activation is None:
         rows += [("activation", "none given, and none found in closed form")]
@@ -87,7 +89,7 @@ def to_lines(about: Description) -> str:
         told = " (found here, with f(0) = 0)" if about.origin == "found" else ""
         rows += [("activation", to_text(about.activation) + told), ("LaTeX", latex(about.activation))]
     rows += certificate_lines(about.certificate)
-    rows += [("code errors", _errors(about.errors)), ("nearest known", _nearest(about))]
+    rows += [("code errors", _errors(about)), ("nearest known", _nearest(about))]
     values = subject.tape.numpy(np.array(POINTS))
     rows += [("values", "  ".join(f"g({p:g})={v:.4g}" for p, v in zip(POINTS, values)))]
     rows += [("sketch", f"{_sketch(subject)}  on [-{REACH:g}, {REACH:g}]")]
@@ -103,6 +105,7 @@ def to_json(about: Description) -> str:
         "title": subject.title,
         "id": subject.id,
         "source": subject.source,
+        "parameters": dict(subject.parameters),
         "derivative": subject.text,
         "latex": latex(subject.derivative),
         "activation": None if about.activation is None else to_text(about.activation),
@@ -118,9 +121,10 @@ def _plain(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _errors(errors: dict[str, float]) -> str:
-    found = ", ".join(f"{name} {value:.1e}" for name, value in errors.items())
-    return f"{found} (worst |code - g| over max |g|)"
+def _errors(about: Description) -> str:
+    found = ", ".join(f"{name} {value:.1e}" for name, value in about.errors.items())
+    tiny = "".join(f"; g is below {name}'s smallest normal numbers" for name in below(about.surrogate))
+    return f"{found} (worst |code - g| over max |g|){tiny}"
 
 
 def _nearest(about: Description) -> str:

@@ -26,6 +26,7 @@ __all__ = ["FIGURES", "check_picture", "draw_surrogate", "figure_frame", "write_
 REACH = 6.0
 DENSITY = 400  # points a unit
 DOTS = 150  # per inch
+LONGEST_NAME = 200  # of the 255 bytes that file systems allow, as the draft beside it has a longer name
 GREY = {"color": "0.45", "linestyle": "--", "linewidth": 1.2}
 NELU_ALPHA = 0.1  # Figure 1 does not give it; the largest that the paper trains with, as smaller ones hardly show
 
@@ -51,10 +52,14 @@ def check_picture(path: Path) -> None:
     """Refuses a picture that could not be written, before any work.
 
     Raises:
-        FileError: another suffix than .png, or a folder that is missing or not writable.
+        FileError: another suffix than .png, too long a name, or a folder that is missing or not writable.
     """
     if path.suffix.lower() != ".png":
         raise FileError("a plot must be a .png file", str(path), "name it like plot.png")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise FileError(
+            f"a plot's file name must have at most {LONGEST_NAME} bytes", str(path), "name it like plot.png"
+        )
     if path.is_dir() or not path.parent.is_dir():
         raise FileError("a plot must be a file in an existing folder", str(path), "make the folder first")
     probe = path.with_name(f".{path.name}.{os.getpid()}.try")

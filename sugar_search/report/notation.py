@@ -2,14 +2,16 @@
 
 import sympy
 from sympy import Expr
+from sympy.printing.latex import LatexPrinter
 
 from sugar_search.symbolic import functions as f
-from sugar_search.symbolic.text import sides, to_text
+from sugar_search.symbolic.text import extremum, sides, to_text
 
 __all__ = ["latex", "pretty"]
 
 # Sympy prints these names as Greek letters.
 _LETTERS = ((f.sigmoid, "sigma"), (f.normal_cdf, "Phi"), (f.normal_pdf, "phi"))
+_AS_TEXT = (f.log1p, f.softplus, f.tanh)
 
 
 def pretty(expression: Expr, indent: str = "  ") -> str:
@@ -20,11 +22,24 @@ def pretty(expression: Expr, indent: str = "  ") -> str:
 
 def latex(expression: Expr) -> str:
     """The formula in LaTeX, on one line."""
-    return " ".join(sympy.latex(_shown(expression)).split())
+    return " ".join(_Latex().doprint(_shown(expression)).split())
 
 
-def _shown(e: Expr) -> Expr:
-    """The same formula in functions that sympy prints well, its fractions as the decimals that were written."""
+class _Latex(LatexPrinter):  # type: ignore[misc]
+    """Sympy's printer, which cannot raise braces to a power."""
+
+    def _print_Piecewise(self, e: Expr, exp: str | None = None) -> str:
+        text = str(super()._print_Piecewise(e))
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
+
+
+def _shown(e: Expr, *, braces: bool = True) -> Expr:
+    """The same formula in functions that sympy prints well, its fractions as the decimals that were written.
+
+    Args:
+        e: the formula.
+        braces: whether conditions may become a `Piecewise`; sympy takes minutes over one in the condition of another.
+    """
     if e.is_Rational and not e.is_Integer:
         text = to_text(e)
         return e if "/" in text else sympy.Float(text, max(15, len(text)))
@@ -32,12 +47,10 @@ def _shown(e: Expr) -> Expr:
         return e
     if e.is_Pow and e.exp.is_Rational:
         exponent = e.exp if e.exp.q <= 3 else _shown(e.exp)
-        return sympy.Pow(_shown(e.base), exponent, evaluate=False)
-    parts = [_shown(a) for a in e.args]
+        return sympy.Pow(_shown(e.base, braces=braces), exponent, evaluate=False)
     if isinstance(e, f.where):
-        left, right, less = sides(e.args[0])
-        condition = (sympy.Lt if less else sympy.Gt)(_shown(left), _shown(right), evaluate=False)
-        return sympy.Piecewise((parts[1], condition), (parts[2], True), evaluate=False)
+        return _chosen(*e.args, braces=braces)
+    parts = [_shown(a, braces=braces) for a in e.args]
     if isinstance(e, f.absolute):
         return sympy.Abs(parts[0], evaluate=False)
     if isinstance(e, f.signum):
@@ -45,7 +58,20 @@ def _shown(e: Expr) -> Expr:
     for function, name in _LETTERS:
         if isinstance(e, function):
             return sympy.Function(name)(*parts)
-    if isinstance(e, f.log1p | f.softplus):
+    if isinstance(e, _AS_TEXT):
         return sympy.Function(e.func.__name__)(*parts)
     # A function of a decimal must not become a number.
     return e.func(*parts) if e.is_Add or e.is_Mul else e.func(*parts, evaluate=False)
+
+
+def _chosen(d: Expr, u: Expr, v: Expr, *, braces: bool) -> Expr:
+    """`u if d > 0 else v`: as max or min where it is one, else with braces, else as where(condition, u, v)."""
+    then, other = _shown(u, braces=braces), _shown(v, braces=braces)
+    if name := extremum(d, u, v):
+        return sympy.Function(name)(then, other)
+    left, right, less = sides(d)
+    sign = sympy.Lt if less else sympy.Gt
+    condition = sign(_shown(left, braces=False), _shown(right, braces=False), evaluate=False)
+    if braces:
+        return sympy.Piecewise((then, condition), (other, True), evaluate=False)
+    return sympy.Function("where")(condition, then, other)

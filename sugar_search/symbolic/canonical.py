@@ -43,7 +43,7 @@ def _rewrite(e: Expr) -> Expr:
     if not e.args:
         return e
     e = e.func(*(_rewrite(a) for a in e.args))
-    if isinstance(e, sympy.tanh):
+    if isinstance(e, f.tanh):
         return 2 * _sigmoid(2 * e.args[0]) - 1
     if isinstance(e, sympy.erf):
         return 2 * _mirrored(f.normal_cdf, sympy.sqrt(2) * e.args[0]) - 1

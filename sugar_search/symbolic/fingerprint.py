@@ -5,7 +5,7 @@ of the function nor on libm or the machine: cancellation or overflow in a formul
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import erfc, sqrt
@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from sugar_search.symbolic.points import condition_changes, values_at
+from sugar_search.symbolic.second_look import both, differ
 from sugar_search.symbolic.tape import Tape
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "Fingerprint",
     "Jump",
     "Known",
+    "alike",
     "distance",
+    "fine_distance",
     "fingerprint",
     "same",
     "square_distance",
@@ -162,6 +165,18 @@ def _same_values(a: np.ndarray, b: np.ndarray, scale: float) -> bool:
     return bool((missing | (np.abs(a - b) <= TOLERANCE * scale)).all())
 
 
+def alike(a: Tape, b: Tape) -> bool:
+    """Whether two finished tapes are the same function: equal fingerprints, and a second look between their points.
+
+    Takes up to 10 ms where the fingerprints agree; see `second_look.differ` for what could still escape.
+    """
+    if a == b:
+        return True
+    one, two = fingerprint(a), fingerprint(b)
+    jumps = (jump.at for jump in (*one.jumps, *two.jumps))
+    return same(one, two) and not differ(a, b, max(one.scale, two.scale), TOLERANCE, jumps)
+
+
 def _normal_mass(edges: np.ndarray) -> np.ndarray:
     """Probability of each cell between sorted edges under a standard normal; the outer tails are left out."""
     upper = np.array([erfc(abs(x) / sqrt(2)) / 2 for x in edges])
@@ -188,6 +203,13 @@ def distance(a: Fingerprint, b: Fingerprint) -> float:
     right = _side(a, nodes, "right") - _side(b, nodes, "right")
     cells = right[:-1] ** 2 + right[:-1] * left[1:] + left[1:] ** 2
     return float(np.sqrt(max(0.0, np.nansum(cells * _normal_mass(nodes)) / 3)))
+
+
+def fine_distance(a: Tape, b: Tape) -> float:
+    """The same for tapes that hardly differ, on the points of the second look; 0 only if they agree at all of them."""
+    x, one, two = both(a, b)
+    squares = np.where(np.isfinite(one) & np.isfinite(two), one - two, 0.0) ** 2
+    return float(np.sqrt(np.sum((squares[1:] + squares[:-1]) / 2 * _normal_mass(x))))
 
 
 def square_distance(difference: np.ndarray) -> Any:
@@ -217,7 +239,7 @@ _WEIGHTS = (1.0 + 0.5 * np.modf(np.arange(1, np.count_nonzero(_CORE) + 1) * 0.61
 
 @dataclass(eq=False)
 class Known(Generic[Label]):
-    """The functions met so far: equality of canonical form or of fingerprint finds them again.
+    """The functions met so far: equality of canonical form, or `alike`, finds them again.
 
     Looking up a fingerprint is a binary search over a weighted mean of the values, then a comparison with the few
     entries whose mean is as near as their values would have to be. It does not grow with the number of entries.
@@ -225,41 +247,44 @@ class Known(Generic[Label]):
 
     _by_canonical: dict[str, Label] = field(default_factory=dict)
     _keys: list[float] = field(default_factory=list)
-    _entries: list[tuple[Fingerprint, Label]] = field(default_factory=list)
+    _entries: list[tuple[Fingerprint, Tape, Label]] = field(default_factory=list)
     # Entries with a core point that is not resolved have no mean and are compared one by one.
-    _odd: list[tuple[Fingerprint, Label]] = field(default_factory=list)
+    _odd: list[tuple[Fingerprint, Tape, Label]] = field(default_factory=list)
 
     def add(self, surrogate: _Subject, label: Label) -> None:
         """Remembers a surrogate; the first label of a function stays."""
-        self._by_canonical.setdefault(surrogate.canonical, label)
-        found = fingerprint(surrogate.tape)
-        if self.find_fingerprint(found) is None:
-            self._insert(found, label)
+        known = self.find(surrogate)
+        if known is None:
+            self._insert(fingerprint(surrogate.tape), surrogate.tape, label)
+        self._by_canonical.setdefault(surrogate.canonical, label if known is None else known)
 
-    def _insert(self, found: Fingerprint, label: Label) -> None:
+    def _insert(self, found: Fingerprint, tape: Tape, label: Label) -> None:
         key = _mean(found)
         if key is None:
-            self._odd.append((found, label))
+            self._odd.append((found, tape, label))
             return
         at = bisect_left(self._keys, key)
         self._keys.insert(at, key)
-        self._entries.insert(at, (found, label))
+        self._entries.insert(at, (found, tape, label))
 
     def find(self, surrogate: _Subject) -> Label | None:
         """The label of the same function, or None."""
         if surrogate.canonical in self._by_canonical:
             return self._by_canonical[surrogate.canonical]
-        return self.find_fingerprint(fingerprint(surrogate.tape))
+        return self._find_tape(surrogate.tape)
 
-    def find_fingerprint(self, wanted: Fingerprint) -> Label | None:
-        """The label of the function with this fingerprint, or None."""
+    def _find_tape(self, tape: Tape) -> Label | None:
+        return next((label for other, label in self.like(fingerprint(tape)) if alike(other, tape)), None)
+
+    def like(self, wanted: Fingerprint) -> Iterator[tuple[Tape, Label]]:
+        """Those with this fingerprint: tape and label."""
         key = _mean(wanted)
         near = self._odd if key is not None else [*self._odd, *self._entries]
         if key is not None:
             # The largest |g| of the two may differ by the tolerance itself, hence the 2.
             reach = 2 * TOLERANCE * wanted.scale * float(_WEIGHTS.sum())
             near = [*near, *self._entries[bisect_left(self._keys, key - reach) : bisect_right(self._keys, key + reach)]]
-        return next((label for known, label in near if same(known, wanted)), None)
+        return ((tape, label) for known, tape, label in near if same(known, wanted))
 
 
 def _mean(f: Fingerprint) -> float | None:

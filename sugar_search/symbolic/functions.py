@@ -1,9 +1,10 @@
-"""The sympy functions that formulas are made of, beyond sympy's own exp, tanh, atan and erf.
+"""The sympy functions that formulas are made of, beyond sympy's own exp, atan and erf.
 
 They stay atoms under differentiation, so that derivatives keep stable forms: the derivative of `sigmoid(u)` is
 `sigmoid(u)*(1 - sigmoid(u))`, never a quotient of exponentials. Every function here is real for real arguments.
 Sympy's `Abs`, `sign` and `Piecewise` are not used: their derivatives hold Dirac deltas, and their construction solves
-inequalities, which costs unbounded time on hostile text.
+inequalities, which costs unbounded time on hostile text. Sympy's `tanh` takes apart the complex parts of an argument
+that may not be real, for minutes if two are nested.
 """
 
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "sigmoid",
     "signum",
     "softplus",
+    "tanh",
     "where",
 ]
 
@@ -59,6 +61,33 @@ class sigmoid(_Real):
     def fdiff(self, argindex: int = 1) -> Expr:
         """sigmoid' = sigmoid (1 - sigmoid)."""
         return self * (1 - self)
+
+
+class tanh(_Real):
+    """The hyperbolic tangent."""
+
+    nargs = 1
+    is_real = True
+
+    @classmethod
+    def eval(cls, u: Expr) -> Expr | None:
+        """Exact value at 0; odd in u."""
+        if u.is_zero:
+            return S.Zero
+        return -cls(-u) if u.could_extract_minus_sign() else None
+
+    def _eval_is_positive(self) -> bool | None:
+        return self.args[0].is_positive
+
+    def _eval_is_negative(self) -> bool | None:
+        return self.args[0].is_negative
+
+    def _eval_is_zero(self) -> bool | None:
+        return self.args[0].is_zero
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """tanh' = 1 - tanh**2."""
+        return 1 - self**2
 
 
 class softplus(_Real):

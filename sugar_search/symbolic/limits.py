@@ -9,6 +9,7 @@ from sympy import Rational
 from sugar_search.errors import FormulaError
 
 __all__ = [
+    "FINE",
     "GRAMMAR",
     "MAX_DEPTH",
     "MAX_DIGITS",
@@ -32,7 +33,8 @@ MAX_NUMBER = 10**9  # size of any constant, also after folding
 MIN_NUMBER = Rational(1, 10**300)  # size of any constant but 0, likewise
 MAX_EXPONENT = 8  # size of a written exponent
 MAX_FOLDED_EXPONENT = 64  # size of an exponent after folding, as in (x**8)**8
-MAX_ROOT = 10**5  # denominator of an exponent: sympy raises integers to it when it splits (6*x)**(1/q)
+MAX_ROOT = 10**36  # denominator of an exponent; a product of two doubles has 34 digits
+FINE = 10**5  # denominators of exponents beyond which powers must not be nested
 MAX_DIGITS = 320  # decimal places and digits of an exact constant
 
 GRAMMAR = "use numbers, x, + - * / **, parentheses, where(cond, a, b) and the primitives"

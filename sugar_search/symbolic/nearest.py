@@ -13,7 +13,7 @@ from sugar_search import catalog
 from sugar_search.errors import FormulaError, InputError
 from sugar_search.symbolic import family as families
 from sugar_search.symbolic.family import Parameter
-from sugar_search.symbolic.fingerprint import GRID, distance, fingerprint, same, square_distance
+from sugar_search.symbolic.fingerprint import GRID, alike, distance, fine_distance, fingerprint, square_distance
 from sugar_search.symbolic.functions import X, where
 from sugar_search.symbolic.surrogate import REGIONS, Surrogate, surrogate
 from sugar_search.symbolic.tape import Tape
@@ -72,7 +72,7 @@ def nearest(subject: Surrogate) -> Nearest:
         subject: any surrogate. A family's own member is its own nearest.
 
     Returns:
-        The member, and its distance: 0 when canonical form or fingerprint say that it is the same function.
+        The member, and its distance: 0 when canonical form or `alike` say that it is the same function.
     """
     target = fingerprint(subject.tape)
     numbers = sorted({abs(float(n)) for n in subject.derivative.atoms(sympy.Number)})
@@ -91,6 +91,9 @@ def nearest(subject: Surrogate) -> Nearest:
     rounded = [s for member, best in fitted if (s := _build(member, [float(f"{v:.4g}") for v in best])) is not None]
     pairs = [(distance(fingerprint(s.tape), target), i) for i, s in enumerate(rounded)]
     at, index = min(pairs)
+    tape = rounded[index].tape
+    if at <= _CLOSE * target.scale and not alike(tape, subject.tape):  # they differ where the grid has no point
+        at = max(at, fine_distance(tape, subject.tape), np.finfo(float).tiny)
     return Nearest(rounded[index], at)
 
 
@@ -164,7 +167,7 @@ def _exact(member: _Member, best: np.ndarray, numbers: list[float], subject: Sur
         if found[index] > _CLOSE * max(target.scale, 1e-300):
             return
         made = _build(member, points[index].tolist())
-        if made is not None and (made == subject or same(fingerprint(made.tape), target)):
+        if made is not None and (made == subject or alike(made.tape, subject.tape)):
             yield made
             return
 

@@ -17,8 +17,9 @@ from sympy import Expr, Rational, S
 
 from sugar_search.errors import FormulaError
 from sugar_search.symbolic.folding import NOT_REAL, constant_part, folded, is_real, is_root
-from sugar_search.symbolic.functions import own, sigmoid, where
+from sugar_search.symbolic.functions import own, where
 from sugar_search.symbolic.limits import (
+    FINE,
     GRAMMAR,
     MAX_DIGITS,
     MAX_EXPONENT,
@@ -134,7 +135,7 @@ class _Reader:
                 rule = f"an exponent must be at most {MAX_FOLDED_EXPONENT} in size after folding"
                 raise self.refuse(node, rule, "use a lower power")
             if part.is_Pow and part.exp.is_Rational:
-                self.check_root(node, part.exp)
+                self.check_root(node, part.base, part.exp)
             self.check_divisor(node, part)
         return e
 
@@ -144,11 +145,15 @@ class _Reader:
         if below and abs(number(sympy.Mul(*below))) * MAX_NUMBER < 1:
             raise self.refuse(node, f"a divisor must be at most {MAX_NUMBER:,} in size", "use a smaller one")
 
-    def check_root(self, node: ast.expr, exponent: Rational) -> None:
+    def check_root(self, node: ast.expr, base: Expr, exponent: Rational) -> None:
         # An exponent beyond the written ones is written as a power of a power, with up to eight times the denominator.
         if exponent.q > (MAX_ROOT if abs(exponent) <= MAX_EXPONENT else MAX_ROOT // 8):
-            rule = f"an exponent must be a fraction with a denominator of at most {MAX_ROOT:,}"
+            rule = "an exponent must be a fraction with a denominator of at most 10**36"
             raise self.refuse(node, rule, "round it to four decimals")
+        # Asking for the sign of such powers within one another, sympy raises integers to all their denominators.
+        if exponent.q > FINE and _fine_levels(base) > 1:
+            rule = "powers whose exponents have more than five decimals must not nest more than two deep"
+            raise self.refuse(node, rule, "round an exponent to four decimals")
 
     def size(self, e: Expr) -> int:
         """Parts of e, shared ones counted each time; each is visited once."""
@@ -240,7 +245,7 @@ class _Reader:
         if exponent.is_Integer or exponent.free_symbols:
             return base**exponent
         if base != sympy.E and exponent.is_Rational:
-            self.check_root(node.right, exponent)
+            self.check_root(node.right, base, exponent)
         root = sympy.Pow(base, exponent, evaluate=False)
         if is_root(root):
             return folded(root)
@@ -265,9 +270,6 @@ class _Reader:
         arguments = [self.read(a) for a in node.args]
         if row.name == "recip" and arguments[0] == 0:
             raise self.refuse(node, "a divisor must not be 0", "remove the division")
-        if row.name == "tanh" and not arguments[0].is_real:
-            # Sympy takes apart the complex parts of a tanh that may not be real, for minutes if two are nested.
-            return 2 * sigmoid(self.checked(node, 2 * arguments[0])) - 1
         return row.sympy(*arguments)
 
     def choose(self, test: ast.expr, then: Expr, other: Expr) -> Expr:
@@ -285,3 +287,9 @@ class _Reader:
             case ast.LtE():
                 return where(left - right, other, then)
         raise self.refuse(test, "a comparison must be one of > >= < <=", "write it like x > 0")
+
+
+def _fine_levels(e: Expr) -> int:
+    """How deep powers with long exponents nest in e."""
+    inner = max(map(_fine_levels, e.args), default=0) if e.has(sympy.Pow) else 0
+    return inner + int(bool(e.is_Pow and e.exp.is_Rational and e.exp.q > FINE))

@@ -131,7 +131,7 @@ def _fn(name: str, sym: Any, num: Any, mp: Any, torch: str, doc: str, arity: int
 _ROWS = (
     _fn("exp", sympy.exp, np.exp, _mp_exp, "torch.exp({0})", "e**u"),
     _fn("sigmoid", f.sigmoid, _special("expit"), _mp_sigmoid, "torch.sigmoid({0})", "1/(1 + exp(-u))"),
-    _fn("tanh", sympy.tanh, np.tanh, _mp_tanh, "torch.tanh({0})", "hyperbolic tangent"),
+    _fn("tanh", f.tanh, np.tanh, _mp_tanh, "torch.tanh({0})", "hyperbolic tangent"),
     # torch's softplus switches to u at 20, an error of 2e-9; logsigmoid is exact to rounding everywhere.
     _fn("softplus", f.softplus, _np_softplus, _mp_softplus, "-torch.nn.functional.logsigmoid(-{0})", "log(1 + exp(u))"),
     _fn("log1p", f.log1p, np.log1p, _mp_log1p, "torch.log1p({0})", "log(1 + u)"),

@@ -196,11 +196,11 @@ def _complement(e: Expr) -> Expr | None:
     u = atom.args[0] if atom.args else S.Zero
     if sign < 0 and isinstance(atom, f.sigmoid | f.normal_cdf):
         return first * atom.func(-u)
-    if isinstance(atom, sympy.tanh):
+    if isinstance(atom, f.tanh):
         return 2 * first * f.sigmoid(2 * sign * u)
     if isinstance(atom, sympy.erf):
         return 2 * first * f.normal_cdf(sign * sympy.sqrt(2) * u)
-    if sign < 0 and atom.is_Pow and atom.exp == 2 and isinstance(atom.base, sympy.tanh):
+    if sign < 0 and atom.is_Pow and atom.exp == 2 and isinstance(atom.base, f.tanh):
         v = atom.base.args[0]
         return sympy.Mul(4 * first, f.sigmoid(2 * v), f.sigmoid(-2 * v))
     return None

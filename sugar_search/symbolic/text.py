@@ -9,7 +9,7 @@ from sympy import Expr, Integer, Rational
 from sugar_search.symbolic import functions as f
 from sugar_search.symbolic.primitives import BY_CLASS, number
 
-__all__ = ["to_text"]
+__all__ = ["extremum", "sides", "to_text"]
 
 _SUM, _PRODUCT, _POWER, _ATOM = range(4)
 _LARGEST_POWER = 8
@@ -164,10 +164,15 @@ def _power(base: Expr, exponent: Expr) -> tuple[str, int]:
 
 def _where(d: Expr, u: Expr, v: Expr) -> str:
     """`u if d > 0 else v`, as max or min where it is one."""
-    if d in (u - v, v - u):
-        return f"{'max' if d == u - v else 'min'}({to_text(u)}, {to_text(v)})"
+    if name := extremum(d, u, v):
+        return f"{name}({to_text(u)}, {to_text(v)})"
     left, right, less = sides(d)
     return f"where({to_text(left)} {'<' if less else '>'} {to_text(right)}, {to_text(u)}, {to_text(v)})"
+
+
+def extremum(d: Expr, u: Expr, v: Expr) -> str:
+    """ "max" or "min" if `u if d > 0 else v` is the one of u and v, else ""."""
+    return "max" if d == u - v else "min" if d == v - u else ""
 
 
 def sides(d: Expr) -> tuple[Expr, Expr, bool]:

@@ -83,6 +83,18 @@ def test_a_rounded_jump_is_no_error_but_a_moved_one_is(monkeypatch):
     assert code_errors(made)["float32"] > 0.5
 
 
+def test_a_reference_without_a_value_is_not_the_fault_of_the_code():
+    made = surrogate("(2 + exp(x))*normal_pdf(x)")
+    assert np.isnan(float(made.tape.mpmath(1e30)))  # infinity times 0
+    assert max(code_errors(made).values()) < 5e-3
+
+
+def test_types_that_cannot_hold_g_are_named():
+    assert accuracy.below(surrogate("1e-9*exp(-x*x)")) == ["float16"]
+    assert accuracy.below(surrogate("1e-39*exp(-x*x)")) == ["float32", "bfloat16", "float16"]
+    assert accuracy.below(surrogate("bsilu")) == []
+
+
 def test_cancelling_code_is_measured_against_the_truth():
     found = code_errors(surrogate("exp(-x*x)*(sqrt(1000 + x*x) - sqrt(980 + x*x))"))
     assert found["float32"] > 1e-6  # float32 loses digits here; float64 keeps enough of them

@@ -1,7 +1,9 @@
 """`sugar-search show` and the figures of `reproduce`, in this process."""
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,7 @@ def test_a_formula_may_start_with_a_minus(sugar, formula, tmp_path):
         (["x + __import__('os')"], "column 5"),
         (["bsilu", "--plot", "plot.svg"], "a plot must be a .png file"),
         (["bsilu", "--plot", "missing/plot.png"], "existing folder"),
+        (["bsilu", "--plot", "a" * 240 + ".png"], "at most 200 bytes"),
         (["1/x", "--plot", "plot.png"], "x = 0"),
         (["-x*exp(-x)", "--json"], "-oo"),
     ],
@@ -54,6 +57,42 @@ def test_what_cannot_be_shown_is_one_line_and_writes_nothing(sugar, monkeypatch,
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1 and said in err
     assert not list(tmp_path.iterdir())
+
+
+def _process(*words, **options):
+    code = "from sugar_search.cli import main; main()"
+    return subprocess.Popen([sys.executable, "-P", "-c", code, *words], text=True, **options)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+@pytest.mark.parametrize("words", [("show", "bsilu"), ("list", "spaces")])
+def test_a_full_disk_is_one_line(words):
+    with Path("/dev/full").open("w") as full, _process(*words, stdout=full, stderr=subprocess.PIPE) as running:
+        err = running.communicate(timeout=60)[1]
+    assert running.returncode == 1
+    assert len(err.splitlines()) == 1 and "standard output cannot be written" in err
+
+
+def test_other_faults_of_the_system_keep_their_traceback(monkeypatch):
+    from sugar_search.report import describe
+
+    def broken(*_):
+        raise OSError(5, "a bug of ours")
+
+    monkeypatch.setattr(describe, "find", broken)
+    monkeypatch.setattr(sys, "argv", ["sugar-search", "show", "bsilu"])
+    with pytest.raises(OSError, match="a bug of ours"):
+        main()
+
+
+def test_files_of_the_current_folder_are_not_run(tmp_path):
+    """Integration by sympy happens in a process of its own, which must not import from here."""
+    for name in ("sympy", "mpmath", "sugar_search"):
+        (tmp_path / f"{name}.py").write_text("open('hacked', 'w')\n")
+    with _process("show", "atan(x)/(1 + x*x)", cwd=tmp_path, stdout=subprocess.PIPE) as running:
+        out = running.communicate(timeout=60)[0]
+    assert running.returncode == 0 and "0.5*atan(x)**2 (found here" in out
+    assert not (tmp_path / "hacked").exists()
 
 
 def test_a_bad_target_is_said_before_any_work(sugar, monkeypatch):
@@ -76,7 +115,7 @@ def test_a_figure_is_drawn_without_training(sugar, tmp_path, name):
     assert code == 0
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [f"{name}.csv", f"{name}.png"]
     assert str(tmp_path / "results" / f"{name}.png") in out
-    code, out, _ = sugar("reproduce", name, "--out", tmp_path / "results", "--json")
+    code, out, _ = sugar("reproduce", name.title(), "--out", tmp_path / "results", "--json")
     assert json.loads(out)["figure"] == name
 
 

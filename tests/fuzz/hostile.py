@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -11,12 +12,16 @@ import sympy
 
 from sugar_search import catalog
 from sugar_search.errors import InputError
+from sugar_search.report.notation import latex, pretty
+from sugar_search.symbolic.integration.antiderivative import antiderivative
 from sugar_search.symbolic.parse import parse
-from sugar_search.symbolic.surrogate import surrogate
+from sugar_search.symbolic.surrogate import Surrogate, surrogate
 from sugar_search.symbolic.text import to_text
 
 CORPUS = Path(__file__).with_name("corpus")
-PARSE_SECONDS, SURROGATE_SECONDS = 0.05, 0.5
+PARSE_SECONDS, SURROGATE_SECONDS, SHOWN_SECONDS = 0.05, 0.5, 0.3
+SEARCH_SECONDS = 0.2  # that sympy may search for an activation; what comes before and after it takes another 0.9 s
+VALUES = (0.5, 1.67, 2.0, 3.0, 0.25, -1.5, 1e-3, 1 / 3, 2 / 3, 7.7, 1.2345, 1.23456789, 0.0, -2.0)
 
 # Libraries that import parts of themselves when first used; nothing else may be imported.
 _TRUSTED = ("sympy", "mpmath", "scipy", "numpy", "flint", "sugar_search", "pydantic", "annotated_types", "encodings")
@@ -58,11 +63,16 @@ def nothing_executed(readable=None):
     assert not events, events
 
 
-def corpus():
-    """The texts of corpus/hostile.jsonl: a string, or pieces with how often each is repeated."""
-    lines = (CORPUS / "hostile.jsonl").read_text(encoding="utf-8").splitlines()
+def corpus(name="hostile.jsonl"):
+    """The texts of a file of the corpus: a string, or pieces with how often each is repeated."""
+    lines = (CORPUS / name).read_text(encoding="utf-8").splitlines()
     for value in map(json.loads, lines):
         yield value if isinstance(value, str) else "".join(piece * count for piece, count in value)
+
+
+def stored():
+    """The formulas of corpus/parameters.jsonl with the values of their parameters."""
+    return [tuple(json.loads(line)) for line in (CORPUS / "parameters.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def timed(call, text):
@@ -110,6 +120,53 @@ def check_surrogate(text):
         if not isinstance(found, InputError):
             assert surrogate(found.text).id == found.id, text
     return found
+
+
+def with_parameters(text, rng, names="ab"):
+    """The text with some of its numbers replaced by names, and the values of those that occur."""
+    parts = re.split(r"(?<![\w.])(\d[\d.e-]*)(?![\w.])", text)
+    for i in range(1, len(parts), 2):
+        if rng.random() < 0.5:
+            parts[i] = rng.choice(names)
+    text = "".join(parts)
+    return text, {name: rng.choice(VALUES) for name in names if re.search(rf"\b{name}\b", text)}
+
+
+def check_bound(text, values, derived=False):
+    """A surrogate with parameters, by its derivative or its activation: as `check_surrogate`, and it can be stored."""
+
+    def build(text):
+        return surrogate(activation=text, **values) if derived else surrogate(text, **values)
+
+    with nothing_executed():
+        found = within(build, text, SURROGATE_SECONDS)
+        if not isinstance(found, InputError):
+            assert surrogate(found.text).id == found.id, (text, values)
+            again = Surrogate.from_dict(json.loads(json.dumps(found.to_dict())))
+            assert again.id == found.id and again.to_dict() == found.to_dict(), (text, values)
+    return found
+
+
+def check_shown(text):
+    """A legal formula is written in both notations, within the time limit."""
+    try:
+        expression = parse(text)
+    except InputError:
+        return
+    for draw in (latex, pretty):
+        assert within(lambda _, draw=draw: draw(expression), text, SHOWN_SECONDS)
+
+
+def check_activation(text):
+    """An activation is found or not, within the time limit."""
+    try:
+        expression = parse(text)
+    except InputError:
+        return
+    start = time.monotonic()
+    antiderivative(expression, SEARCH_SECONDS)
+    took = time.monotonic() - start
+    assert took <= SEARCH_SECONDS + 0.9, f"{took:.3f} s for {text[:2000]!r}"
 
 
 def check_space(content, path):

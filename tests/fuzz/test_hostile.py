@@ -29,6 +29,37 @@ def warm():
 def test_the_corpus(text):
     hostile.check_formula(text)
     hostile.check_surrogate(text)
+    hostile.check_shown(text)
+
+
+@pytest.mark.parametrize("text", list(hostile.corpus("shown.jsonl")))
+def test_formulas_that_once_could_not_be_shown(text):
+    assert not isinstance(hostile.check_formula(text), InputError)
+    hostile.check_surrogate(text)
+    hostile.check_shown(text)
+    hostile.check_activation(text)
+
+
+@pytest.mark.parametrize("stored", hostile.stored(), ids=lambda s: s[0][:30])
+def test_formulas_whose_parameters_were_once_refused(stored):
+    assert not isinstance(hostile.check_bound(*stored), InputError)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_wild_formulas_with_parameters_are_stored_or_refused(seed):
+    rng = random.Random(seed)
+    for _ in range(25):
+        text, values = hostile.with_parameters(f"({tree(rng, rng.randint(1, 4))})*normal_pdf(x)", rng)
+        hostile.check_bound(text, values, derived=rng.random() < 0.2)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_wild_formulas_are_shown_in_time(seed):
+    rng = random.Random(seed)
+    for _ in range(100):
+        hostile.check_shown(tree(rng, rng.randint(2, 7)))
+    for _ in range(6):
+        hostile.check_activation(f"({tree(rng, 2)})*normal_pdf(x)")
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -45,6 +76,10 @@ def test_many_wild_formulas_and_surrogates():
         hostile.check_formula(tree(rng, rng.randint(2, 7)))
     for _ in range(3_000):
         hostile.check_surrogate(f"({tree(rng, rng.randint(2, 5))})*normal_pdf(x)")
+        hostile.check_bound(*hostile.with_parameters(f"({tree(rng, rng.randint(2, 4))})*normal_pdf(x)", rng))
+        hostile.check_shown(tree(rng, rng.randint(2, 7)))
+    for _ in range(100):
+        hostile.check_activation(f"({tree(rng, rng.randint(1, 3))})*normal_pdf(x)")
 
 
 @settings(max_examples=600, **SETTINGS)

@@ -1,6 +1,7 @@
 """`show`: what it tells is right and readable, as text and as JSON."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -90,12 +91,61 @@ def test_a_trial_that_does_not_exist_is_refused(tmp_path):
         ("-0.5*sqrt(pi)*erf(x)", r"- 0.5 \sqrt{\pi} \operatorname{erf}{\left(x \right)}"),
         ("where(x < -2, exp(-0.5)*x, 1)", r"\begin{cases} \frac{x}{e^{\frac{1}{2}}} & \text{for}\: x < -2"),
         ("(1 + abs(x))**1.7/3", r"\frac{\left(\left|{x}\right| + 1\right)^{1.7}}{3}"),
+        ("max(0, 1 - abs(x))**2", r"\operatorname{max}^{2}{\left(0,1 - \left|{x}\right| \right)}"),
+        (
+            "where(x > 0, 1, x)**2",
+            r"\left(\begin{cases} 1 & \text{for}\: x > 0 \\x & \text{otherwise} \end{cases}\right)^{2}",
+        ),
+        (
+            "where(x > 0, 1, exp(x))**2*x",
+            r"x \left(\begin{cases} 1 & \text{for}\: x > 0 \\e^{2 x} & \text{otherwise} \end{cases}\right)",
+        ),
+        (
+            "where(where(x > 0, 1, x) > 0.5, 1, x)",
+            r"\begin{cases} 1 & \text{for}\: \operatorname{where}{\left(x > 0,1,x \right)} > 0.5",
+        ),
+        ("tanh(x)**2", r"\tanh^{2}{\left(x \right)}"),
         ("sigmoid(1.5*x)*normal_pdf(x)", r"\phi{\left(x \right)} \sigma{\left(1.5 x \right)}"),
     ],
 )
 def test_latex(text, expected):
     assert latex(parse(text)).startswith(expected)
     assert "\n" not in latex(parse(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "min(tanh(x), min(softplus(x), exp(normal_pdf(x))))",
+        "max(max(max(x*normal_pdf(x), tanh(x)), sigmoid(x)), exp(-x*x))",
+        "where(where(x > where(x > 0, 1, 0.5), x, -1) > 0, exp(-x*x), 0.1)",
+    ],
+)
+def test_nested_conditions_are_written_at_once(text):
+    expression = parse(text)
+    for write in (latex, pretty):
+        start = time.process_time()
+        assert write(expression)
+        assert time.process_time() - start < 0.3
+
+
+def test_minima_and_maxima_are_written_as_such():
+    assert pretty(parse("min(1, max(0, x))"), "") == "min(1, max(0, x))"
+
+
+def test_parameters_are_told_with_their_values():
+    made = surrogate("where(x > 0, 1, a*exp(rate*x))", a=0.25, rate=1.662)
+    about = describe(made)
+    assert _rows(to_lines(about))["parameters"] == "a = 0.25, rate = 1.662"
+    assert json.loads(to_json(about))["parameters"] == {"a": 0.25, "rate": 1.662}
+    assert "parameters" not in _rows(to_lines(describe(surrogate("relu"))))
+
+
+def test_what_float16_cannot_hold_is_said():
+    assert _rows(to_lines(describe(surrogate("1e-9*exp(-x*x)"))))["code errors"].endswith(
+        "g is below float16's smallest normal numbers"
+    )
+    assert "below" not in _rows(to_lines(describe(surrogate("bsilu"))))["code errors"]
 
 
 def test_pretty_formulas_show_the_decimals_that_were_written():

@@ -43,6 +43,20 @@ def test_a_stranger_gets_the_closest_member_and_its_distance():
         assert distance(fingerprint(subject.tape), other) >= found.distance
 
 
+@pytest.mark.parametrize(
+    ("text", "away"),
+    [
+        ("sigmoid(x) + max(0, 1 - abs(40*(x - 0.7107)))", 0.072),
+        ("where(square(x - 0.7107) < 0.0001, 2, 1)", 0.079),
+        ("sigmoid(x) + exp(-square(1000*(x - 100.7)))", 0.0),  # so far out that it has no weight
+    ],
+)
+def test_a_narrow_feature_keeps_it_from_being_the_same_function(text, away):
+    found = nearest(surrogate(text))
+    assert found.distance > 0
+    assert found.distance == pytest.approx(away, rel=0.05, abs=1e-12)
+
+
 def test_it_is_fast():
     nearest(surrogate("gelu"))
     subject = surrogate("tanh(x)*exp(-square(x)) + 0.2")

@@ -259,3 +259,47 @@ def test_long_roots_stay_readable():
     with mpmath.workdps(40):
         value = mpmath.mpf("1.23456789012345") ** mpmath.mpf("0.3337")
     assert abs(Tape.of(expression).mpmath(1) - value) < 1e-29
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("(1 + abs(x))**-0.3333333333333333", 3 ** -(1 / 3)),
+        ("(6*abs(x))**0.7654321987654", 12**0.7654321987654),
+        ("(12*abs(x))**0.6666666666666666", 24 ** (2 / 3)),
+        ("((12*abs(x))**0.7654321)**0.6666666666666666", 24 ** (0.7654321 * 2 / 3)),
+        ("sqrt(12*abs(x))**1.7654321", 24 ** (1.7654321 / 2)),
+    ],
+)
+def test_exponents_may_have_the_digits_of_a_double(text, value):
+    """At once: sympy would raise 2 and 3 to the numerator of 12**0.7654321."""
+    start = time.process_time()
+    found = parse(text)
+    assert time.process_time() - start < 0.1
+    assert float(Tape.of(found).mpmath(2)) == pytest.approx(value, rel=1e-14)
+    assert parse(to_text(found)) == found
+
+
+def test_hyperbolic_tangents_stay_what_they_are():
+    for text in ("tanh(1e-4/(erf(x) + 1.5))", "tanh(0.001/(max(x, -0.5) + 1)**2)", "tanh(x**0.5)"):
+        assert to_text(parse(text)) == text.replace("x**0.5", "sqrt(x)")
+    assert to_text(parse("tanh(-3*x) + tanh(x - x)")) == "-tanh(3*x)"
+    assert to_text(parse("abs(tanh(exp(x)))")) == "tanh(exp(x))"
+    start = time.process_time()
+    assert parse("tanh(" * 20 + "x**0.3" + ")" * 20).is_real
+    assert time.process_time() - start < 0.1
+
+
+@pytest.mark.parametrize("levels", [2, 3, 6])
+def test_nested_powers_with_long_exponents_are_read_or_refused_at_once(levels):
+    text = "(x**2 + 1)**2.7718999999999996"
+    for _ in range(levels):
+        text = f"({text} + 2.7718999999999996)**2.7718999999999996"
+    start = time.process_time()
+    with pytest.raises(FormulaError, match="must not nest more than two deep"):
+        parse(f"exp(-({text}))")
+    assert time.process_time() - start < 0.25
+
+
+def test_one_power_may_have_an_exponent_with_all_digits_of_a_float():
+    assert parse("(1 + abs(x))**-a", values={"a": sympy.Rational(repr(1 / 3))}).has(sympy.Pow)

@@ -82,11 +82,7 @@ def derive(grammar: Grammar, choose: Chooser) -> Derivation:
         totals = {n: sizes(grammar).total(grammar.start, grammar.max_depth, n) for n in range(grammar.max_size + 1)}
         total = _chosen(choose, f"{ROOT}.size", {n: 1.0 for n, ways in totals.items() if ways})
         return _sized(grammar, choose, f"{ROOT}.s{total}", grammar.start, grammar.max_depth, total)
-    found = _free(grammar, choose, ROOT, grammar.start, grammar.max_depth)
-    if (length := size(grammar, found)) > grammar.max_size:
-        rule = f"a derivation must have at most {grammar.max_size} names, numbers and operations"
-        raise DerivationError(rule, length, "draw again, or raise max_size")
-    return found
+    return _free(grammar, choose, ROOT, grammar.start, grammar.max_depth, _Least(grammar))
 
 
 def sample(grammar: Grammar, rng: random.Random) -> Derivation:
@@ -121,16 +117,37 @@ def constant(name: str, distribution: Constant, choose: Chooser) -> float:
     return grid[0] if len(grid) == 1 else float(choose.categorical(name, grid))
 
 
-def _free(grammar: Grammar, choose: Chooser, path: str, rule: str, depth: int) -> Derivation:
+class _Least:
+    """The least size that a derivation in the making can still have."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar, self.size = grammar, grammar.least[grammar.start, grammar.max_depth]
+
+    def take(self, rule: str, depth: int, index: int) -> None:
+        """Notes the production of one node.
+
+        Raises:
+            DerivationError: the derivation can no longer end within the limit. What is left to choose may be thousands
+                of nodes.
+        """
+        grammar = self.grammar
+        self.size += grammar.least_of(grammar.rules[rule][index], depth) - grammar.least[rule, depth]
+        if self.size > grammar.max_size:
+            rule = f"a derivation must have at most {grammar.max_size} names, numbers and operations"
+            raise DerivationError(rule, f"{self.size:g} at least", "draw again, or raise max_size")
+
+
+def _free(grammar: Grammar, choose: Chooser, path: str, rule: str, depth: int, least: _Least) -> Derivation:
     options = grammar.options(rule, depth)
     index = _production(grammar, choose, path, rule, {i: p.weight for i, p in options})
+    least.take(rule, depth, index)
     children: list[Derivation | float] = []
     for i, name in enumerate(grammar.rules[rule][index].children):
         below = f"{path}.{index}.{i}"
         if name in grammar.constants:
             children.append(constant(below, grammar.constants[name], choose))
         else:
-            children.append(_free(grammar, choose, below, name, depth - 1))
+            children.append(_free(grammar, choose, below, name, depth - 1, least))
     return Derivation(rule, index, tuple(children))
 
 

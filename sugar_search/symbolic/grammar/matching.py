@@ -112,8 +112,9 @@ def _power(goal: Goal, t: Expr, e: Expr, b: Binding) -> Iterator[Binding]:
     factors = [factor.as_base_exp() for factor in sympy.Mul.make_args(e)]
     if any(not (power / n).is_Integer and root.free_symbols for root, power in factors):
         return
-    root = sympy.Mul(*[root ** (power / n) for root, power in factors])
-    if root.is_real:
+    roots = [root ** (power / n) for root, power in factors]
+    if all(r.free_symbols or r.is_real for r in roots):  # of what holds x, sympy would take milliseconds to say it
+        root = sympy.Mul(*roots)
         yield from match(goal, base, root, b)
         if n.is_even:
             yield from match(goal, base, sympy.expand_mul(-root), b)
@@ -186,6 +187,7 @@ def _product(goal: Goal, t: Expr, e: Expr, b: Binding) -> Iterator[Binding]:
     if not parts or len(factors) > _MAX_PARTS:
         return
     for shares in _deal(factors, parts, [goal.needs(part) for part in parts]):
+        goal.spend()
         whole = [sympy.Mul(*share) for share in shares]
         for value, index, extra in _numbers_of(goal, known, parts, number):
             pairs = [(part, w * extra if i == index else w) for i, (part, w) in enumerate(zip(parts, whole))]
@@ -196,8 +198,7 @@ def _product(goal: Goal, t: Expr, e: Expr, b: Binding) -> Iterator[Binding]:
 def _numbers_of(goal: Goal, known: Expr, parts: Sequence[Expr], number: Expr) -> list[tuple[Expr, int, Expr]]:
     """Ways to share a product's number: the value of `known`, and which part takes the rest."""
     if not known.free_symbols:
-        ways = [(known, i, number / known) for i in range(len(parts))]
-        return ways[:1] if number == known else ways
+        return [(known, i, number / known) for i in range(1 if number == known else len(parts))]
     own = [(number / o, i, o) for i, part in enumerate(parts) for o in goal.scales(part, S.One) if o != 1]
     return [(number, 0, S.One), *own]
 
@@ -207,8 +208,7 @@ def _copies(e: Expr) -> list[Expr]:
     found: list[Expr] = []
     for factor in sympy.Mul.make_args(e):
         base, power = factor.as_base_exp()
-        split = power.is_Integer and 1 < power <= 4
-        found += [base] * int(power) if split else [factor] if factor != 1 else []
+        found += [base] * int(power) if power.is_Integer and 1 < power <= 4 else [factor] if factor != 1 else []
     return found
 
 
@@ -248,6 +248,7 @@ def _sum(goal: Goal, t: Expr, e: Expr, b: Binding) -> Iterator[Binding]:
     if not parts or len(terms) > _MAX_PARTS:
         return
     for shares in _deal_terms(goal, terms, parts):
+        goal.spend()
         yield from _terms(goal, known, parts, shares, number, b)
 
 

@@ -82,14 +82,15 @@ class Production:
     weight: float = 1.0
 
     @cached_property
-    def _words(self) -> tuple[re.Match[str], ...]:
+    def _words(self) -> tuple[tuple[str, int, int], ...]:
+        """Each child with its place in the text; plain tuples, as matches cannot be pickled."""
         found = _WORD.finditer(self.formula)
-        return tuple(m for m in found if m[0] not in RESERVED and not keyword.iskeyword(m[0]))
+        return tuple((m[0], *m.span()) for m in found if m[0] not in RESERVED and not keyword.iskeyword(m[0]))
 
     @cached_property
     def children(self) -> tuple[str, ...]:
         """Names of rules and constants, in order of occurrence, repeats included."""
-        return tuple(match[0] for match in self._words)
+        return tuple(word for word, _, _ in self._words)
 
     @cached_property
     def symbols(self) -> tuple[Expr, ...]:
@@ -121,11 +122,11 @@ class Production:
     def filled(self, texts: Sequence[str], atoms: Sequence[bool]) -> str:
         """The formula with its children written out; brackets go around those that are not atoms, where needed."""
         parts, end = [], 0
-        for match, text, atom in zip(self._words, texts, atoms):
-            before, after = self.formula[: match.start()].rstrip(), self.formula[match.end() :].lstrip()
+        for (_, first, last), text, atom in zip(self._words, texts, atoms):
+            before, after = self.formula[:first].rstrip(), self.formula[last:].lstrip()
             alone = (not before or before[-1] in "(,") and (not after or after[0] in "),")
-            parts += [self.formula[end : match.start()], text if atom or alone else f"({text})"]
-            end = match.end()
+            parts += [self.formula[end:first], text if atom or alone else f"({text})"]
+            end = last
         return "".join(parts) + self.formula[end:]
 
     def faults(self, names: Sequence[str]) -> Iterator[str]:

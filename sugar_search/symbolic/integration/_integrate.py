@@ -1,9 +1,12 @@
 """Reads a formula on standard input and writes its integral, by sympy: a process that its parent kills when it hangs.
 
-python -m sugar_search.symbolic.integration._integrate BYTES SECONDS < formula
+It also ends when its parent does.
 """
 
+import os
 import sys
+import threading
+import time
 
 import sympy
 from sympy import Expr
@@ -16,8 +19,17 @@ from sugar_search.symbolic.text import to_text
 __all__ = ["integral", "main"]
 
 
-def main(memory: int, seconds: int) -> None:
-    """Integrates within limits on memory and CPU time, where the system knows such limits."""
+LOOK = 0.2  # seconds between two looks at the parent
+
+
+def main(memory: int, seconds: int, parent: int) -> None:
+    """Integrates within limits on memory and CPU time, where the system knows such limits.
+
+    Args:
+        memory: bytes.
+        seconds: of CPU time.
+        parent: process without which nobody reads the result.
+    """
     try:
         import resource
     except ImportError:  # Windows
@@ -25,7 +37,14 @@ def main(memory: int, seconds: int) -> None:
     else:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     print(to_text(integral(parse(sys.stdin.read()))))
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    os._exit(1)
 
 
 def integral(g: Expr) -> Expr:
@@ -36,6 +55,7 @@ def integral(g: Expr) -> Expr:
 def _plain(g: Expr) -> Expr:
     """Our functions by those that sympy can integrate."""
     for ours, plain in (
+        (f.tanh, sympy.tanh),
         (f.sigmoid, lambda u: 1 / (1 + sympy.exp(-u))),
         (f.softplus, lambda u: sympy.log(1 + sympy.exp(u))),
         (f.log1p, lambda u: sympy.log(1 + u)),
@@ -53,8 +73,4 @@ def _ours(e: Expr) -> Expr:
         rest = sympy.expand(u - 1)
         return f.softplus(rest.args[0]) if isinstance(rest, sympy.exp) else f.log1p(rest)
 
-    return e.replace(sympy.log, logarithm)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    return e.replace(sympy.log, logarithm).replace(sympy.tanh, f.tanh)

@@ -23,6 +23,7 @@ DIGITS = 100
 MAX_PRODUCTS = 60
 MAX_POWER = 8
 LARGEST_DENOMINATOR = 10**36  # a product of two doubles has 34 digits
+FARTHEST = 1_000  # binary exponent of a coefficient
 
 Product = tuple[int, tuple[tuple[Expr, int], ...]]  # power of x, powers of functions
 
@@ -105,18 +106,33 @@ def _solve(terms: list[tuple[Rational, Product]], points: list[Rational]) -> Exp
                 return None
             row = [_slope(item, x, values, slopes) for item in basis]
             rows.append([*row, mpmath.fsum(number(c) * _value(item, x, values) for c, item in terms)])
-        solution = _eliminate(rows, len(basis))
+        # What is small far out must not pass for 0.
+        scale = max(abs(row[-1]) for row in rows)
+        solved = _eliminate([[*row[:-1], row[-1] / scale] for row in rows], len(basis)) if scale else None
+        solution = None if solved is None else [c * scale for c in solved]
     if solution is None:
         return None
     parts = []
     for coefficient, (power, powers) in zip(solution, basis):
-        fraction = Fraction(mpmath.nstr(coefficient, DIGITS)).limit_denominator(LARGEST_DENOMINATOR)
-        exact = Rational(fraction.numerator, fraction.denominator)
+        exact = _fraction(coefficient)
+        if exact is None:
+            return None
         with mpmath.workdps(DIGITS):
             if abs(number(exact) - coefficient) > mpmath.mpf(10) ** (26 - DIGITS):
                 return None
         parts.append(sympy.Mul(exact, X**power, *(a**k for a, k in powers)))
     return sympy.Add(*parts)
+
+
+def _fraction(value: mpmath.mpf) -> Rational | None:
+    """The nearest fraction with a denominator of at most 10**36; None for what no formula can hold."""
+    # Far out a normal density is 10**-33,000,000, which no fraction could be made of in minutes.
+    if value == 0 or mpmath.mag(value) < -FARTHEST:
+        return S.Zero
+    if mpmath.mag(value) > FARTHEST:
+        return None
+    fraction = Fraction(mpmath.nstr(value, DIGITS)).limit_denominator(LARGEST_DENOMINATOR)
+    return Rational(fraction.numerator, fraction.denominator)
 
 
 def _value(item: Product, x: mpmath.mpf, values: dict[Expr, mpmath.mpf]) -> mpmath.mpf:
@@ -153,7 +169,7 @@ def _integrals(a: Expr) -> Iterator[Expr]:
     u = a.args[0]
     if isinstance(a, f.sigmoid):
         yield f.softplus(u)
-    elif isinstance(a, sympy.tanh):
+    elif isinstance(a, f.tanh):
         yield f.softplus(2 * u)
     elif isinstance(a, f.normal_cdf):
         yield f.normal_pdf(u)
@@ -183,7 +199,17 @@ def _error_function(u: Expr) -> Iterator[Expr]:
 
 
 def _of_quotient(base: Expr) -> Iterator[Expr]:
-    """The logarithm and the inverse tangent that the integral of 1/base needs, for a base of degree 1 or 2."""
+    """The logarithm and the inverse tangent that the integral of 1/base needs.
+
+    Args:
+        base: of degree 1 or 2 in x, or p*exp(u) + q*exp(-u).
+    """
+    powers = [t.as_coeff_Mul() for t in sympy.Add.make_args(base)]
+    if len(powers) == 2 and all(isinstance(e, sympy.exp) for _, e in powers):
+        (p, up), (q, down) = powers
+        if up * down == 1 and (p * q).is_positive:
+            yield sympy.atan(sympy.sqrt(p / q) * up)
+        return
     a, b = base.coeff(X, 2), base.coeff(X, 1)
     c = sympy.expand(base - a * X**2 - b * X)
     if c.free_symbols or a.free_symbols or b.free_symbols or (a == 0 and b == 0):

@@ -1,6 +1,7 @@
 """The grammar: productions, constants, the one-sided form, and every fault told at once."""
 
 import math
+import pickle
 
 import pytest
 from formulas import REPEATABLE
@@ -130,3 +131,13 @@ def test_the_shipped_grammars_are_well_formed_and_their_templates_are_their_text
         for production in productions:
             names = [f"_{i}" for i in range(len(production.children))]
             assert parse(production.filled(names, [False] * len(names)), names) == production.template
+
+
+@pytest.mark.parametrize("name", ["grammar", "one_sided"])
+def test_a_space_that_was_used_can_be_sent_to_another_process(name):
+    space = load_space(name)
+    grammar = space.content.grammar
+    texts = [p.filled(p.children, [True] * len(p.children)) for ps in grammar.rules.values() for p in ps]
+    again = pickle.loads(pickle.dumps(space)).content.grammar
+    assert again.rules == grammar.rules
+    assert [p.filled(p.children, [True] * len(p.children)) for ps in again.rules.values() for p in ps] == texts

@@ -1,5 +1,7 @@
 """Activations found for derivatives: right, continuous, 0 at 0, short, and never later than the time limit."""
 
+import subprocess
+import sys
 import time
 
 import mpmath
@@ -54,6 +56,7 @@ def test_every_family_is_integrated_without_sympys_help(name, monkeypatch):
         ("x**2*normal_pdf(x)", "normal_cdf(x) - 0.5 - x*normal_pdf(x)"),
         ("1.0507009873554805*1.6732632423543772*exp(x)", None),
         ("recip(1 + square(2*x - 1))", "0.5*atan(2*x - 1) + 0.125*pi"),
+        ("1/(exp(x) + exp(-x))", "atan(exp(x)) - 0.25*pi"),
         ("1", "x"),
         ("where(x > 0.25, 1, 0)", "max(x - 0.25, 0)"),
     ],
@@ -76,6 +79,79 @@ def test_a_process_that_hangs_is_ended_in_time(monkeypatch):
     start = time.monotonic()
     assert antiderivative(g, 0.6) is None
     assert time.monotonic() - start < 1.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "where(x < 12345, x, 0.5)*normal_pdf(x)",
+        "where(x < 123456789, x, 0.5)*normal_pdf(x)",
+        "where(x > -54321, 1, 1/(1 + x*x))*exp(-x*x)",
+    ],
+)
+def test_pieces_far_out_take_no_longer(text):
+    """A coefficient there may be 10**-33,000,000."""
+    start = time.monotonic()
+    antiderivative(parse(text), 0.2)
+    assert time.monotonic() - start < 1.2
+
+
+def test_the_time_limit_holds_between_pieces(monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "by_ansatz", lambda *_: calls.append(time.sleep(0.3)) or parse("x"))
+    steps = "".join(f"where(x > {k}, {k}, " for k in range(9, 0, -1)) + "0.5" + ")" * 9
+    assert antiderivative(parse(steps), 0) is None
+    assert len(calls) < 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes have no parents to follow")
+def test_the_child_ends_with_its_parent():
+    code = (
+        "from sugar_search.symbolic.integration.antiderivative import antiderivative as a\n"
+        "from sugar_search.symbolic.parse import parse\n"
+        "print(flush=True); a(parse('exp(-exp(x))*sigmoid(x*x)/(1 + sqrt(1 + x**4))'), 30)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        parent.stdout.readline()
+        child = _wait_for(lambda: _children(parent.pid))
+        parent.terminate()
+    assert _wait_for(lambda: not any(map(_is_alive, child)))
+
+
+def _children(pid):
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if int(line.split()[1]) == pid]
+
+
+def _is_alive(pid):
+    return subprocess.run(["ps", "-p", str(pid), "-o", "stat="], capture_output=True, text=True).stdout.strip() not in (
+        "",
+        "Z",
+    )
+
+
+def _wait_for(found, seconds=8):
+    end = time.monotonic() + seconds
+    while not (value := found()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("found", "g"),
+    [
+        (  # jumps at the pole inside the inverse tangent
+            "atan(((x-1.3)**2 - 1)/((x-1.3)*sqrt(2)))/sqrt(2) - atan((1.3**2 - 1)/(-1.3*sqrt(2)))/sqrt(2)",
+            "(1 + (x-1.3)**2)/(1 + (x-1.3)**4)",
+        ),
+        ("where(x > 10.5, x + 1, x)", "1"),
+        ("where(x > 10.5, x + 1e-18, x)", "1"),
+        ("where(x > 30, 30, x)", "1"),
+        ("where(x > 12345, erf(12345), erf(x))*sqrt(pi)/2", "where(x < 12345, exp(-x*x), exp(-abs(x)))"),
+    ],
+)
+def test_jumps_and_faults_away_from_the_usual_points_are_seen(found, g):
+    assert not module._is_right(parse(found), parse(g))
 
 
 def test_wrong_integrals_are_not_believed(monkeypatch):

@@ -141,6 +141,45 @@ def test_a_bump_that_tops_a_step_between_grid_points_is_not_lost():
         assert len(set(kept) - {0}) == 1, top  # the other two are one function
 
 
+P = Constant(-2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "constants"),
+    [
+        ("where(x > p, 1, sigmoid(x))", {"p": P}),
+        ("where(tanh(x) > tanh(p), 1, sigmoid(x))", {"p": P}),
+        ("sigmoid(x) + where(abs(x - p) < w, 1, 0)", {"p": P, "w": Constant(0.001, 0.5)}),
+        ("sigmoid(x) + 0.001*sign(x - p)", {"p": P}),
+        ("sigmoid(1e5*(x - p))", {"p": P}),
+        ("sigmoid(x) + exp(-square(1000*(x - p)))", {"p": P}),
+        ("sigmoid(x) + max(0, 1 - abs(40*(x - p)))", {"p": P}),
+        ("min(1, max(0, k*(x - 0.51)))", {"k": Constant(100.0, 1e5)}),
+        ("sigmoid(x) + 1e-14*recip(1e-14 + square(x - p))", {"p": P}),
+    ],
+)
+def test_functions_that_differ_between_two_points_are_not_merged(text, constants):
+    result = screen(Grammar("s", 1, {"s": (text,)}, constants), 3000, np.random.default_rng(0))
+    wrong = [(a, b) for a, b in result.merged() if result.derivation(a) != result.derivation(b)]
+    assert wrong == []
+
+
+def test_spellings_with_a_jump_are_merged():
+    rules = {
+        "s": (
+            "where(x > p, 1, sigmoid(x))",
+            "where(2*x > 2*p, 1, 0.5 + 0.5*tanh(x/2))",
+            "where(x > p, 0.5, 0.25 + 0.25*tanh(x/2)) + where(x > p, 0.5, sigmoid(x)/2)",
+        )
+    }
+    grammar = Grammar("s", 1, rules, {"p": Constant(grid=(0.5, 0.503))})  # one cell holds both
+    result = screen(grammar, 400, np.random.default_rng(0))
+    assert result.counts()["survivors"] == 3  # the third of them with both numbers, as it draws two
+    # A jump where the function is 0 is none.
+    rules = {"s": ("ramp", "ramp*where(x > 0.5, 1, 0.25)"), "ramp": ("min(1, max(0, x - 1.03))",)}
+    assert screen(Grammar("s", 2, rules, {}), 50, np.random.default_rng(0)).counts()["survivors"] == 1
+
+
 def test_invalid_ones_are_told():
     rules = {"start": ("1/(x - x/2 - 0.1*scale*0)", "exp(scale*x)", "0*x", "sigmoid(scale*x)")}
     grammar = Grammar("start", 1, rules, {"scale": Constant(1.0, 2.0)})

@@ -23,6 +23,8 @@ from sugar_search.search.records import (
     Candidate,
     TrialRecord,
     mean_std,
+    missing_seeds,
+    run_seconds,
 )
 from sugar_search.search.results import metrics_of, run_record, run_spec, values_of
 from sugar_search.search.sampler import Proposer
@@ -214,22 +216,10 @@ class Coordinator:
         self._enqueue(trial)
         return trial
 
-    def _missing(self, surrogate: Surrogate, seeds: Iterable[int], sugar: bool = True) -> tuple[int, ...]:
-        """The seeds that no trial of this surrogate has ended or will run: a (surrogate, seed) pair is trained once.
-
-        A run that racing stopped does not count: it has no result, and a baseline or a finalist needs one. Nor does one
-        that failed by accident (no memory, a full disk): the next sitting tries it again.
-        """
-        held = set()
-        for trial in (t for t in self.trials if t.key == (surrogate.canonical, sugar)):
-            held |= {s for s, r in trial.runs.items() if r.state != STOPPED and (r.state != FAILED or r.diverged)}
-            held |= set() if trial.ended else set(trial.seeds)
-        return tuple(seed for seed in seeds if seed not in held)
-
     def _add_baselines(self) -> None:
         for baseline in self.plan.baselines:
             surrogate, sugar = baseline.surrogate, baseline.sugar
-            if seeds := self._missing(surrogate, run_seeds(self.plan.repeats), sugar):
+            if seeds := missing_seeds(self.trials, (surrogate.canonical, sugar), run_seeds(self.plan.repeats)):
                 choices = self.proposer.adopt(surrogate) if sugar else ()
                 self._add(BASELINE, surrogate, seeds, *choices, sugar=sugar)
 
@@ -241,14 +231,9 @@ class Coordinator:
         if self.remaining is None:
             return True
         # A proposal starts only when it and the confirmation of the finalists are expected to fit.
-        run = self._run_seconds()
+        run = run_seconds(self.trials)
         confirmation = 3 * self.plan.confirm * run / max(1, self.plan.workers)
         return self.remaining > run + confirmation
-
-    def _run_seconds(self) -> float:
-        """What a whole run takes: the median of those that completed, 0 before the first."""
-        times = sorted(r.seconds for t in self.trials for r in t.runs.values() if r.state == "complete")
-        return times[len(times) // 2] if times else 0.0
 
     def _propose(self) -> None:
         proposal = self.proposer.propose(self.proposals, self.known, stop=lambda: pending() or not self._may_propose())
@@ -271,7 +256,9 @@ class Coordinator:
         self.confirming = True
         self.queue.clear()  # seeds of proposals that time no longer allows; they wait for the next sitting
         for candidate in self.finalists():
-            if seeds := self._missing(candidate.surrogate, fresh_seeds(self.plan.confirm)):
+            if seeds := missing_seeds(
+                self.trials, (candidate.surrogate.canonical, True), fresh_seeds(self.plan.confirm)
+            ):
                 self._add(CONFIRMATION, candidate.surrogate, seeds)
 
     def _begin(self, trial: TrialRecord, seed: int) -> Job:

@@ -1,7 +1,7 @@
 """What a study remembers, as plain data: runs and trials. The storage holds the same as JSON."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ __all__ = [
     "TrialRecord",
     "candidates",
     "mean_std",
+    "missing_seeds",
+    "run_seconds",
     "title_of",
 ]
 
@@ -208,3 +210,22 @@ def _standing(group: list[TrialRecord]) -> TrialRecord:
         if trial.state != "FAIL" or not failed or not failed <= again:
             return trial
     return group[0]
+
+
+def missing_seeds(trials: Sequence[TrialRecord], key: tuple[str, bool], seeds: Iterable[int]) -> tuple[int, ...]:
+    """The seeds that no trial with this key has ended or will run: a (surrogate, seed) pair is trained once.
+
+    A run that racing stopped does not count: it has no result, and a baseline or a finalist needs one. Nor does one
+    that failed by accident (no memory, a full disk): the next sitting tries it again.
+    """
+    held = set()
+    for trial in (t for t in trials if t.key == key):
+        held |= {s for s, r in trial.runs.items() if r.state != "stopped" and (r.state != "failed" or r.diverged)}
+        held |= set() if trial.ended else set(trial.seeds)
+    return tuple(seed for seed in seeds if seed not in held)
+
+
+def run_seconds(trials: Sequence[TrialRecord]) -> float:
+    """What a whole run takes: the median of those that completed, 0 before the first."""
+    times = sorted(r.seconds for t in trials for r in t.runs.values() if r.state == "complete")
+    return times[len(times) // 2] if times else 0.0

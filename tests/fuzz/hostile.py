@@ -43,6 +43,9 @@ def _hook(event, arguments):
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):  # of a trusted module: others are seen above
             return
+        # Sympy makes functions of exponents from a template of its own and the number of symbols, not from our text.
+        if frame.f_code.co_filename.endswith("sympy/polys/monomials.py"):
+            return
         frame = frame.f_back
     _seen.append(f"{event} {arguments!r}"[:300])
 

@@ -47,7 +47,9 @@ def check(tape: Tape, c: Certificate, points) -> None:
         inside = [x for x in points if piece.low + 1e-9 < x < piece.high - 1e-9]
         if piece.lipschitz is not None:
             for x in inside:
-                assert abs(slope.mpmath(x, 50)) <= piece.lipschitz.high + tiny, (x, piece)
+                steep = slope.mpmath(x, 50)
+                # Far out the reference divides infinities, as it sets exp(u) to inf beyond 2**80.
+                assert abs(steep) <= piece.lipschitz.high + tiny or (abs(x) > 1e12 and mpmath.isnan(steep)), (x, piece)
     for one in c.breaks or ():
         with mpmath.workdps(40):
             step = mpmath.mpf(10) ** -14 * max(1, abs(one.at.mid))

@@ -95,11 +95,11 @@ def text(study: StudyView, rows: int = 20) -> str:
     table = Table(title=title, title_justify="left")
     for name in _cells(first, {}):
         words = name in ("surrogate", "kind", "state")
-        table.add_column(name, no_wrap=name != "state", justify="left" if words else "right")
+        table.add_column(name, no_wrap=True, justify="left" if words else "right")
     for record in data.head(rows).to_dict("records"):
         row = {str(k): None if pd.isna(v) else v for k, v in record.items()}
         table.add_row(*(Text(cell) for cell in _cells(first, row).values()))
-    console = Console(width=180, file=None, force_terminal=False)
+    console = Console(width=206, file=None, force_terminal=False)
     with console.capture() as capture:
         console.print(table)
         if len(data) > rows:
@@ -131,7 +131,7 @@ def _cells(first: Objective, row: Mapping[str, Any]) -> dict[str, str]:
         "images/s": "-" if speed is None else f"{speed:.0f}",
         "peak MB": "-" if memory is None else f"{memory:.0f}",
         "test": _plus_minus(test, row.get("test"), row.get("test std"), seeds),
-        "state": _short(row.get("state", ""), 40),
+        "state": _short(row.get("state", ""), 20),
     }
 
 

@@ -1,5 +1,7 @@
 """Formulas as mathematicians write them: in two dimensions for a terminal, and in LaTeX."""
 
+from typing import Any
+
 import sympy
 from sympy import Expr
 from sympy.printing.latex import LatexPrinter
@@ -33,6 +35,11 @@ class _Latex(LatexPrinter):  # type: ignore[misc]
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 
 
+def _real(name: str) -> Any:
+    """A function to be printed by its name. Real, as sympy refuses to compare what may be complex."""
+    return sympy.Function(name, real=True)
+
+
 def _shown(e: Expr, *, braces: bool = True) -> Expr:
     """The same formula in functions that sympy prints well, its fractions as the decimals that were written.
 
@@ -54,12 +61,12 @@ def _shown(e: Expr, *, braces: bool = True) -> Expr:
     if isinstance(e, f.absolute):
         return sympy.Abs(parts[0], evaluate=False)
     if isinstance(e, f.signum):
-        return sympy.Function("sign")(*parts)
+        return _real("sign")(*parts)
     for function, name in _LETTERS:
         if isinstance(e, function):
-            return sympy.Function(name)(*parts)
+            return _real(name)(*parts)
     if isinstance(e, _AS_TEXT):
-        return sympy.Function(e.func.__name__)(*parts)
+        return _real(e.func.__name__)(*parts)
     # A function of a decimal must not become a number.
     return e.func(*parts) if e.is_Add or e.is_Mul else e.func(*parts, evaluate=False)
 
@@ -68,10 +75,13 @@ def _chosen(d: Expr, u: Expr, v: Expr, *, braces: bool) -> Expr:
     """`u if d > 0 else v`: as max or min where it is one, else with braces, else as where(condition, u, v)."""
     then, other = _shown(u, braces=braces), _shown(v, braces=braces)
     if name := extremum(d, u, v):
-        return sympy.Function(name)(then, other)
+        return _real(name)(then, other)
     left, right, less = sides(d)
     sign = sympy.Lt if less else sympy.Gt
     condition = sign(_shown(left, braces=False), _shown(right, braces=False), evaluate=False)
     if braces:
-        return sympy.Piecewise((then, condition), (other, True), evaluate=False)
-    return sympy.Function("where")(condition, then, other)
+        try:
+            return sympy.Piecewise((then, condition), (other, True), evaluate=False)
+        except TypeError:
+            pass  # sympy folds braces within braces even so, and then takes some comparison for one of complex numbers
+    return _real("where")(condition, then, other)

@@ -153,3 +153,12 @@ def test_pretty_formulas_show_the_decimals_that_were_written():
     assert "1.67⋅x" in shown and "x⋅tanh(0.5)" in shown and "for x > 0.25" in shown
     assert all(line.startswith("  ") and line == line.rstrip() for line in shown.splitlines() if line)
     assert sympy.pretty(parse("x")) in pretty(parse("x"))
+
+
+def test_braces_within_products_are_not_taken_for_complex_numbers():
+    least = "min(x**2 - 1.67*x, x*where(x > pi, 1.67, x))"
+    text = (
+        f"(sigmoid((1/x)*(x**2)) + where(x > max(x, 2) - 1/x, x, {least} + 1/x))"
+        f"*(where(1/x > {least} + 1/x, x, 1/x)*where({least} + 1/x < 1/x, x, 1/x))"
+    )
+    assert latex(parse(text)) and pretty(parse(text))

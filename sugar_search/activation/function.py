@@ -1,4 +1,4 @@
-"""The default form: an `autograd.Function` whose forward is `torch.relu` itself and whose backward is the surrogate.
+"""The exact form: an `autograd.Function` whose forward is `torch.relu` itself and whose backward is exact code.
 
 The forward is bit for bit ReLU because it calls nothing else, and the backward costs one saved tensor. It calls the
 operator, not `torch.relu`, which a surrounding `surrogate_gradients` would intercept again. In place, a copy of the
@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from sugar_search.activation.exact import compile_tape
+from sugar_search.activation.transforms import no_second_derivative, transformed
 from sugar_search.symbolic.tape import Tape
 
 __all__ = ["Surrogated", "activation_function", "relu_function"]
@@ -50,9 +50,7 @@ def _once(derivative: Activation) -> type[torch.autograd.Function]:
 
         @staticmethod
         def backward(ctx: Any, *grads: Tensor) -> Any:
-            raise RuntimeError(
-                "second derivatives through a surrogate are not defined; use a differentiable activation"
-            )
+            raise no_second_derivative()
 
     return Once
 
@@ -104,7 +102,7 @@ def _function(value: Activation, write: Activation, derivative: Activation) -> S
 
     def guarded(x: Tensor, inplace: bool = False) -> Tensor:
         if inplace:
-            if torch.compiler.is_dynamo_compiling() or _transformed():
+            if torch.compiler.is_dynamo_compiling() or transformed():
                 # Neither takes a Function that writes its input; the compiler removes these copies.
                 return x.copy_(guarded(x.clone()))
             if not (x.requires_grad and torch.is_grad_enabled()):
@@ -113,16 +111,11 @@ def _function(value: Activation, write: Activation, derivative: Activation) -> S
         # Inside torch.func transforms and forward-mode levels Dynamo inlines the forward and would silently
         # differentiate plain ReLU. There the graph breaks (an error under fullgraph) and the eager form runs.
         # `disable` is called here because it imports Dynamo, which takes a second.
-        if torch.compiler.is_dynamo_compiling() and _transformed():
+        if torch.compiler.is_dynamo_compiling() and transformed():
             return torch.compiler.disable(apply)(x)
         return apply(x)
 
     return guarded
-
-
-def _transformed() -> bool:
-    """Whether a torch.func transform or a forward-mode level is active."""
-    return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0
 
 
 @lru_cache(maxsize=1024)

@@ -1,1 +1,1 @@
-"""Kernels that read tables: C on a CPU, Triton on a GPU, plain torch where neither is; one set of operators over them."""
+"""Kernels that read tables: C on a CPU, Triton on a GPU, plain torch where neither is; and operators over them."""

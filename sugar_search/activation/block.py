@@ -88,7 +88,7 @@ def surrogate_gradients(
     sites: str | Iterable[str] = ("relu",),
     region: str = "all",
     sugar: bool = True,
-    method: Method = "exact",
+    method: Method = "auto",
     **parameters: float,
 ) -> SurrogateBlock:
     """Gives every ReLU that runs inside a block, in this thread, the gradient of a surrogate.
@@ -111,7 +111,7 @@ def surrogate_gradients(
         sites: the kinds of activation: "relu", "gelu", "silu", "leakyrelu", "relu6".
         region: "all", or "negative" for a gradient of 1 where x > 0.
         sugar: False runs the surrogate's own activation forward too.
-        method: "exact", or the paper's literal "indirect" and "direct" forms.
+        method: as in `SugarReLU`.
         **parameters: of the family or the formula.
 
     Returns:

@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import nn
 
+from sugar_search.activation.eligible import eligible_in_run, eligible_sites
 from sugar_search.activation.intercept import Injected, Injection, conversion_of, converted_class, original_class
 from sugar_search.activation.kinds import KINDS, check_kinds
 from sugar_search.activation.leftover import leftover_of_copy
-from sugar_search.activation.module import Method, SugarReLU
+from sugar_search.activation.module import Memory, Method, SugarReLU
 from sugar_search.activation.survey import Part, survey
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import Surrogate
@@ -19,6 +20,8 @@ from sugar_search.symbolic.surrogate import Surrogate
 __all__ = ["Site", "convert", "sites"]
 
 log = logging.getLogger("sugar_search")
+
+OPTIONS = ("sugar", "method", "memory")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def convert(
     sites: str | Iterable[str] = ("relu",),
     region: str = "all",
     sugar: bool = True,
-    method: Method = "exact",
+    method: Method = "auto",
+    memory: Memory = "exact",
     example: Any = None,
     **parameters: float,
 ) -> nn.Module:
@@ -85,8 +89,12 @@ def convert(
     a warning says so.
 
     Calls are found by reading code, which cannot see all that Python allows; `example` has the result checked by a run.
-    A graph taken of a converted model by `torch.export`, `torch.fx` or `torch.jit` holds the plain operators: it is for
-    inference, and training it would use the activations' own gradients. `torch.compile` keeps the surrogate.
+    `torch.compile` keeps the surrogate, and so does a graph that `torch.export` takes of a model in training mode,
+    until it is decomposed for inference. One taken in evaluation mode, by `torch.fx` or by `torch.jit` holds the plain
+    operators: training it would use the activations' own gradients.
+
+    A model that is converted again keeps its `SugarReLU` modules where their options stay the same: their tables are
+    overwritten, and compiled networks are not compiled again.
 
     Args:
         model: any module; when it is itself an activation, the new module is returned.
@@ -94,7 +102,9 @@ def convert(
         sites: the kinds of activation to replace: "relu", "gelu", "silu", "leakyrelu", "relu6".
         region: "all", or "negative" for a gradient of 1 where x > 0.
         sugar: False runs the surrogate's own activation forward too.
-        method: "exact", or the paper's literal "indirect" and "direct" forms.
+        method: how the gradient is computed, as in `SugarReLU`.
+        memory: what is kept for the backward pass, as in `SugarReLU`. With "recompute" the report says how many sites
+            follow a batch norm, where nothing need be kept.
         example: inputs of the model, a tensor or a tuple; copies of the model are run on them before and after, and a
             warning tells how many calls stay plain.
         **parameters: of the family or the formula.
@@ -108,14 +118,15 @@ def convert(
     """
     wanted = check_kinds(sites)
     values: dict[str, Any] = dict(parameters)
-    template = SugarReLU(surrogate, region=region, sugar=sugar, method=method, **values)
+    template = SugarReLU(surrogate, region=region, sugar=sugar, method=method, memory=memory, **values)
     parts = survey(model)
     blocked = [part for part in parts if part.kind in wanted and part.obstacle]
     chosen = [part for part in parts if part.kind in wanted and not part.obstacle]
     others = [part for part in parts if part.kind not in wanted and not part.obstacle]
     if not chosen:
         raise _nothing(model, wanted, blocked, others)
-    injections = {kind: Injection(kind, template.surrogate, sugar, method) for kind in wanted}
+    eligible = _eligible(model, wanted, example) if memory == "recompute" else ""
+    injections = {kind: Injection(kind, template.surrogate, sugar, method, memory) for kind in wanted}
     new = _new_modules(chosen, template)
     classes = _new_classes(chosen, injections)
     if example is not None:
@@ -126,7 +137,12 @@ def convert(
         for name in part.attributes:
             _inject(part, name, injections[part.kind])
     _replace_children(model, new)
+    for part in chosen:
+        if isinstance(part.module, SugarReLU) and part.module not in new:
+            part.module.use(template.surrogate)
     _report(template, chosen, blocked, others)
+    if eligible:
+        log.info("memory=recompute: %s", eligible)
     result = new.get(model) or model
     if example is not None:
         _report_leftover(leftover_of_copy(result, example, wanted))
@@ -139,6 +155,8 @@ def _new_modules(parts: Sequence[Part], template: SugarReLU) -> dict[nn.Module, 
     for part in parts:
         if not part.place:
             old = part.module
+            if isinstance(old, SugarReLU) and all(getattr(old, o) == getattr(template, o) for o in OPTIONS):
+                continue  # it takes the new surrogate where it is
             module = template.like(kind=part.kind, inplace=getattr(old, "inplace", False)).train(old.training)
             # The tables themselves, so that the handles of the hooks go on working.
             module.__dict__ |= {name: value for name, value in vars(old).items() if "_hook" in name}
@@ -238,6 +256,17 @@ def _report(template: SugarReLU, chosen: Sequence[Part], blocked: Sequence[Part]
     left = [part for part in others if not part.converted]
     if left:
         log.info("left alone: %s; %s", _count(left), _remedy([*chosen, *left], "to convert them too"))
+
+
+def _eligible(model: nn.Module, kinds: Sequence[str], example: Any) -> str:
+    """How many sites keep nothing for the backward pass, as a clause."""
+    if example is None:
+        found = eligible_sites(model, kinds)
+    else:
+        found = eligible_in_run(model, *(example if isinstance(example, tuple) else (example,)), sites=kinds)
+    if found is None:
+        return "how many sites follow a batch norm only a run can tell; give example=..."
+    return f"{found.eligible} of {found.total} plain sites follow a batch norm and keep nothing, the others their input"
 
 
 def _report_leftover(counts: dict[str, int]) -> None:

@@ -8,6 +8,8 @@ Source: Horuz et al., "The Resurrection of the ReLU", arXiv 2505.22074, section 
 surrogate gradient modeling with forward gradient injection", AIROV 2024.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from sugar_search.activation.exact import compile_tape, evaluate
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import Surrogate
 
-__all__ = ["fgi_direct", "fgi_indirect"]
+__all__ = ["exported_relu", "fgi_direct", "fgi_indirect"]
 
 
 def fgi_indirect(x: Tensor, surrogate: Surrogate) -> Tensor:
@@ -53,3 +55,20 @@ def fgi_direct(x: Tensor, surrogate: Surrogate) -> Tensor:
     """
     m = x * compile_tape(surrogate.tape)(x.detach())
     return m - m.detach() + torch.ops.aten.relu.default(x).detach()
+
+
+def exported_relu(x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
+    """`y = sg(relu(x)) + (x - sg(x)) * sg(g(x))`: equations 5 and 6 rearranged so that finite x gives ReLU exactly.
+
+    `torch.export` keeps plain operators alone, among them the stop-gradients of this form.
+
+    Args:
+        x: any shape, floating point.
+        derivative: g, by `compile_tape`.
+
+    Returns:
+        A tensor like `x`: ReLU forward, g backward.
+    """
+    # 0, and nan at an infinite x.
+    nothing = torch.nan_to_num(x - x.detach())
+    return torch.ops.aten.relu.default(x).detach() + nothing * derivative(x.detach())

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sugar_search.activation.kinds import FUNCTIONS, read_call
-from sugar_search.activation.module import Method, SugarReLU
+from sugar_search.activation.module import Memory, Method, SugarReLU
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import Surrogate
 
@@ -44,12 +44,14 @@ class Injection:
         surrogate: the surrogate derivative.
         sugar: whether the forward is ReLU.
         method: as in `SugarReLU`.
+        memory: as in `SugarReLU`.
     """
 
     kind: str
     surrogate: Surrogate
     sugar: bool
     method: Method
+    memory: Memory
 
 
 @cache
@@ -70,7 +72,7 @@ def tell_compiler() -> None:
 @lru_cache(maxsize=256)
 def _activations(injections: tuple[Injection, ...]) -> dict[str, SugarReLU]:
     tell_compiler()
-    return {i.kind: SugarReLU(i.surrogate, sugar=i.sugar, method=i.method) for i in injections}
+    return {i.kind: SugarReLU(i.surrogate, sugar=i.sugar, method=i.method, memory=i.memory) for i in injections}
 
 
 # What torch.compile runs the body of without the mode.

@@ -1,36 +1,53 @@
 """`SugarReLU`: ReLU forward, surrogate derivative backward, as a module."""
 
+from collections.abc import Callable
 from typing import Any, Literal, Self, get_args
 
+import torch
 from torch import Tensor, nn
 
-from sugar_search.activation.fgi import fgi_direct, fgi_indirect
-from sugar_search.activation.function import activation_function, relu_function
+from sugar_search.activation.exact import compile_tape
+from sugar_search.activation.fgi import exported_relu, fgi_direct, fgi_indirect
+from sugar_search.activation.function import Surrogated, activation_function, relu_function
+from sugar_search.activation.recompute import recomputed_relu, source_of
+from sugar_search.activation.table.cache import SAMPLED, ranged_table_of, table_of
+from sugar_search.activation.tabled import coded_relu, table_relu
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import Surrogate
 from sugar_search.symbolic.surrogate import surrogate as make_surrogate
 
-__all__ = ["Method", "SugarReLU"]
+__all__ = ["Memory", "Method", "SugarReLU"]
 
-Method = Literal["exact", "indirect", "direct"]
+Method = Literal["auto", "table", "exact", "indirect", "direct"]
+Memory = Literal["exact", "bits8", "bits4", "recompute"]
+BITS = {"bits8": 8, "bits4": 4}
 
 
 class SugarReLU(nn.Module):
     """ReLU forward with the gradient of a surrogate backward.
 
-    It holds no parameters and no buffers, so checkpoints load the same before and after a conversion.
+    It holds no parameters, and no buffers that are saved, so checkpoints load the same before and after a conversion.
+
+    The gradient is read from a table of the surrogate (see `activation.table`): as cheap as that of ReLU, whatever the
+    formula, and within 1e-6 of max |g|. The table is a tensor of the module: `use` writes another surrogate into it,
+    and a network that `torch.compile` has compiled goes on without compiling again.
 
     Args:
         surrogate: a family ("bsilu"), a derivative's formula, or a `Surrogate`.
         region: "all", or "negative" for a gradient of 1 where x > 0.
         sugar: False runs the surrogate's own activation forward too (no injection).
-        method: "exact" (forward bit for bit ReLU), or the paper's literal "indirect" and "direct" forms.
-        inplace: overwrite the input, as `nn.ReLU(inplace=True)` does. It saves no memory: the gradient needs the input,
-            so a copy of it is kept.
+        method: "auto" takes the table, and the formula itself for float64 and for the rare surrogate that no table
+            holds to 1e-6; "table" or "exact" (the formula itself) for every type; "indirect" and "direct" are the
+            paper's literal forms.
+        memory: what is kept for the backward pass. "exact": the input, 32 bits an element in float32. "bits8",
+            "bits4": a code of g, rounded up or down at random so that gradients keep their mean. "recompute": nothing
+            where the input is the unchanged output of a batch norm, which is run again; elsewhere the input.
+        inplace: overwrite the input, as `nn.ReLU(inplace=True)` does. With memory="exact" that saves nothing: the
+            gradient needs the input, so a copy of it is kept.
         **parameters: of the family or the formula, such as `alpha=1.67`.
 
     Raises:
-        InputError: an unknown surrogate, parameter or method, or an activation is needed and there is none.
+        InputError: an unknown surrogate, parameter, method or memory; or options that do not go together.
     """
 
     def __init__(
@@ -39,30 +56,67 @@ class SugarReLU(nn.Module):
         *,
         region: str = "all",
         sugar: bool = True,
-        method: Method = "exact",
+        method: Method = "auto",
+        memory: Memory = "exact",
         inplace: bool = False,
         **parameters: float,
     ) -> None:
         super().__init__()
         values: dict[str, Any] = dict(parameters)
-        self.surrogate = make_surrogate(surrogate, region=region, **values)
+        made = make_surrogate(surrogate, region=region, **values)
+        _check(made, sugar, method, memory)
+        self.surrogate = made
         self.sugar = sugar
         self.method = method
+        self.memory = memory
         self.inplace = inplace
         # The kind that `convert` replaced, a key of `activation.kinds.KINDS`.
         self.kind = "relu"
-        _check(self.surrogate, sugar, method)
+        # Not among saved buffers: it follows from the surrogate.
+        self.register_buffer("table", None, persistent=False)
         self._bind()
 
     def _bind(self) -> None:
-        """Compiles the surrogate; equal surrogates share the compiled function."""
-        self._function = None
+        """Takes the surrogate's table or compiled function; equal surrogates share the compiled function."""
+        self._function: Surrogated | None = None
+        self._code = compile_tape(self.surrogate.tape)
+        tabled = _tabled(self.surrogate, self.sugar, self.method, self.memory)
+        words = _words(self.surrogate, self.memory) if tabled else None
+        if words is None:
+            self.table = None
+        elif self.table is None:
+            self.table = words.clone()
+        else:
+            # The same tensor, so that compiled networks see the new values.
+            with torch.no_grad():
+                self.table.copy_(words)
         if not self.sugar:
             activation = self.surrogate.activation_tape
             assert activation is not None  # _check refused it
             self._function = activation_function(activation, self.surrogate.tape)
-        elif self.method == "exact":
+        elif self.method in ("auto", "exact"):
             self._function = relu_function(self.surrogate.tape)
+
+    def use(self, surrogate: str | Surrogate, *, region: str = "all", **parameters: float) -> Self:
+        """Trains with another surrogate, or other parameters, from now on; returns the module.
+
+        The table is overwritten where it lies, so schedules of a parameter cost a table each (a few milliseconds) and
+        compiled networks are not compiled again.
+
+        Args:
+            surrogate: as in the constructor.
+            region: as in the constructor.
+            **parameters: as in the constructor.
+
+        Raises:
+            InputError: as in the constructor; the module is then unchanged.
+        """
+        values: dict[str, Any] = dict(parameters)
+        made = make_surrogate(surrogate, region=region, **values)
+        _check(made, self.sugar, self.method, self.memory)
+        self.surrogate = made
+        self._bind()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU of `x` (or the activation, when `sugar` is False); any shape, device and floating type."""
@@ -70,18 +124,51 @@ class SugarReLU(nn.Module):
 
     def call(self, x: Tensor, inplace: bool) -> Tensor:
         """`forward`, in place or not."""
+        if self.sugar and torch.compiler.is_exporting():
+            made = self._exported(x, inplace)
+            return x.copy_(made) if inplace else made
+        if self.table is not None and not (self.method == "auto" and x.dtype == torch.float64):
+            return self._read(x, self.table, inplace)
         if self._function is not None:
             return self._function(x, inplace)
         literal = fgi_indirect if self.method == "indirect" else fgi_direct
         return x.copy_(literal(x.clone(), self.surrogate)) if inplace else literal(x, self.surrogate)
+
+    def _read(self, x: Tensor, table: Tensor, inplace: bool) -> Tensor:
+        """By the table, keeping what `memory` says."""
+        if table.device != x.device:
+            # A module that stands for functional calls belongs to no model that would move it.
+            table = table.to(x.device)
+            if not torch.compiler.is_compiling():
+                self.table = table
+        if self.memory in BITS:
+            return coded_relu(x, table, BITS[self.memory], inplace)
+        if self.memory == "recompute" and (source := source_of(x)) is not None:
+            return recomputed_relu(x, table, source, inplace)
+        return table_relu(x, table, inplace)
+
+    def _exported(self, x: Tensor, inplace: bool) -> Tensor:
+        """What a graph of `torch.export` holds: the surrogate when it is to be trained, else ReLU alone."""
+        if self.training and torch.is_grad_enabled():
+            return exported_relu(x.clone() if inplace else x, self._code)
+        return torch.ops.aten.relu.default(x)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moves the module. The table is written again, for `to_empty` and the like leave it undefined."""
+        result = super()._apply(fn, recurse)
+        if self.table is not None and not self.table.is_meta:
+            self.table.copy_(_words(self.surrogate, self.memory))
+        return result
 
     def extra_repr(self) -> str:
         """The surrogate's title and whatever is not the default."""
         parts = [self.surrogate.title]
         if not self.sugar:
             parts.append("sugar=False")
-        if self.method != "exact":
+        if self.method != "auto":
             parts.append(f"method={self.method!r}")
+        if self.memory != "exact":
+            parts.append(f"memory={self.memory!r}")
         if self.inplace:
             parts.append("inplace=True")
         return ", ".join(parts)
@@ -92,6 +179,7 @@ class SugarReLU(nn.Module):
             self.surrogate,
             sugar=self.sugar,
             method=self.method,
+            memory=self.memory,
             inplace=self.inplace if inplace is None else inplace,
         )
         new.kind = kind or self.kind
@@ -99,23 +187,39 @@ class SugarReLU(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled functions close over classes of their own and cannot be pickled; the other side rebuilds them.
-        return {key: value for key, value in super().__getstate__().items() if key != "_function"}
+        return {key: value for key, value in super().__getstate__().items() if key not in ("_function", "_code")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._bind()
 
 
-def _check(surrogate: Surrogate, sugar: bool, method: str) -> None:
+def _words(surrogate: Surrogate, memory: str) -> Tensor:
+    """The table's words, on the CPU."""
+    table = (ranged_table_of if memory in BITS else table_of)(surrogate.tape)
+    return torch.from_numpy(table.words.copy())
+
+
+def _tabled(surrogate: Surrogate, sugar: bool, method: str, memory: str) -> bool:
+    """Whether the gradient comes from a table."""
+    if not sugar or method not in ("auto", "table"):
+        return False
+    return method == "table" or memory in BITS or table_of(surrogate.tape).error <= SAMPLED
+
+
+def _check(surrogate: Surrogate, sugar: bool, method: str, memory: str) -> None:
     """Refuses combinations that have no meaning."""
     if method not in get_args(Method):
-        raise InputError(
-            "method must be one of exact, indirect, direct", method, 'use "exact" unless you compare forms'
-        )
-    if not sugar and method != "exact":
+        raise InputError(f"method must be one of {', '.join(get_args(Method))}", method, 'use "auto"')
+    if memory not in get_args(Memory):
+        raise InputError(f"memory must be one of {', '.join(get_args(Memory))}", memory, 'use "exact"')
+    if not sugar and method not in ("auto", "exact"):
         raise InputError(
             "method chooses how a gradient is injected, so it needs sugar=True", method, "leave method out"
         )
+    if memory != "exact" and (not sugar or method not in ("auto", "table")):
+        given = f"memory={memory!r} with method={method!r}" if sugar else f"memory={memory!r} with sugar=False"
+        raise InputError("memory other than exact needs a gradient read from a table", given, 'leave method at "auto"')
     if surrogate.activation_tape is None and (not sugar or method == "indirect"):
         need = 'method="indirect"' if sugar else "sugar=False"
         raise InputError(
@@ -123,3 +227,6 @@ def _check(surrogate: Surrogate, sugar: bool, method: str) -> None:
             surrogate.title,
             "give a family that has one, or surrogate(activation=...)",
         )
+    if (method == "table" or memory in BITS) and (error := table_of(surrogate.tape).error) > SAMPLED:
+        rule = f"a table must hold the surrogate to {SAMPLED:g} of max |g|"
+        raise InputError(rule, f"{surrogate.title} with an error of {error:.2g}", 'use method="auto", memory="exact"')

@@ -8,18 +8,18 @@ import pickle
 
 import pytest
 import torch
+from default_form import default_form
 from torch import nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jvp, vmap
 from torch.utils.checkpoint import checkpoint
 
-from sugar_search.activation.exact import compile_tape
 from sugar_search.activation.module import SugarReLU
 from sugar_search.symbolic.surrogate import surrogate
 
 X = torch.tensor([[-3.0, -1.0, -0.1], [0.0, 0.5, 4.0]])
 ACTIVATION = SugarReLU("bsilu")
-G = compile_tape(ACTIVATION.surrogate.tape)(X)
+G = default_form(ACTIVATION.surrogate.tape)(X)
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +60,10 @@ def test_one_compiled_graph_keeps_surrogates_apart(backend):
     other = SugarReLU("nelu", alpha=0.5)
     run = compiled(lambda module, x: module(x), backend=backend)
     for module in (ACTIVATION, other, ACTIVATION):
-        wanted = compile_tape(module.surrogate.tape)(X)
+        wanted = default_form(module.surrogate.tape)(X)
         torch.testing.assert_close(backward(lambda x, module=module: run(module, x)), wanted)
     both = compiled(lambda x: ACTIVATION(x) + 3 * other(-x), backend=backend)
-    torch.testing.assert_close(backward(both), G - 3 * compile_tape(other.surrogate.tape)(-X))
+    torch.testing.assert_close(backward(both), G - 3 * default_form(other.surrogate.tape)(-X))
 
 
 def test_replacing_a_module_after_compiling_takes_effect():
@@ -165,7 +165,7 @@ def test_autocast_keeps_types(dtype):
         assert y.dtype == dtype
         y.backward(torch.ones_like(y))
     assert hidden.grad.dtype == dtype and linear.weight.grad.dtype == torch.float32
-    assert torch.equal(hidden.grad, compile_tape(ACTIVATION.surrogate.tape)(hidden.detach()))
+    assert torch.equal(hidden.grad, default_form(ACTIVATION.surrogate.tape)(hidden.detach()))
 
 
 def test_memory_format_is_kept():
@@ -188,9 +188,20 @@ def test_views_empty_and_scalar_tensors():
 def test_copies_keep_the_gradient(clone):
     twin = clone(SugarReLU("nelu", alpha=0.3, region="all"))
     assert twin.surrogate == surrogate("nelu", alpha=0.3)
-    assert torch.equal(backward(twin), compile_tape(twin.surrogate.tape)(X))
+    assert torch.equal(backward(twin), default_form(twin.surrogate.tape)(X))
 
 
 def test_export_for_inference_is_plain_relu():
-    program = torch.export.export(nn.Sequential(ACTIVATION), (X,))
+    program = torch.export.export(nn.Sequential(ACTIVATION).eval(), (X,))
     assert [n.target for n in program.graph.nodes if n.op == "call_function"] == [torch.ops.aten.relu.default]
+    ACTIVATION.train()
+
+
+@pytest.mark.parametrize("strict", (False, True))
+@pytest.mark.parametrize("inplace", (False, True))
+def test_export_for_training_keeps_the_surrogate(strict, inplace):
+    net = nn.Sequential(nn.Identity(), SugarReLU("bsilu", inplace=inplace))
+    program = torch.export.export(net, (X,), strict=strict).module()
+    x = torch.cat([X[:1], torch.tensor([[-0.5, 1e30, -1e30]])])
+    assert torch.equal(program(x.clone()), torch.relu(x))
+    torch.testing.assert_close(backward(lambda x: program(x * 1), X), G)

@@ -75,7 +75,9 @@ def test_containers_with_awkward_names():
 @pytest.mark.parametrize("root", (nn.ReLU(), nn.ReLU(inplace=True), SugarReLU("nelu")))
 def test_a_root_relu_is_returned_replaced(root):
     made = convert(root.eval(), "bsilu", alpha=1.2)
-    assert isinstance(made, SugarReLU) and made is not root and not made.training
+    # One of ours takes the new surrogate where it is.
+    assert isinstance(made, SugarReLU) and not made.training
+    assert (made is root) == isinstance(root, SugarReLU)
     assert repr(made) == f"SugarReLU(B-SiLU(α=1.2){', inplace=True' if getattr(root, 'inplace', False) else ''})"
     assert sites(root) == (Site(("",), type(root).__name__),)
 

@@ -12,17 +12,17 @@ import threading
 import pytest
 import torch
 import torch.nn.functional as F
+from default_form import default_form
 from spellings import NOT_CALLS, SPELLINGS, Base, Block, Net, gradients, network, spelled
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from sugar_search.activation.convert import convert, sites
-from sugar_search.activation.exact import compile_tape
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import surrogate
 
 X = torch.tensor([[-3.0, -1.0, -0.1], [0.0, 0.5, 4.0]])
-G = compile_tape(surrogate("bsilu").tape)(X)
+G = default_form(surrogate("bsilu").tape)(X)
 
 
 def gradient(function, x=X):
@@ -44,7 +44,7 @@ def test_every_spelling_is_found_and_converted(name):
     assert [s.kind for s in sites(net)] == ["SugarReLU"]
     assert torch.equal(gradient(copy.deepcopy(net)), G)
     convert(net, "nelu", alpha=0.5)
-    assert torch.equal(gradient(net), compile_tape(surrogate("nelu", alpha=0.5).tape)(X))
+    assert torch.equal(gradient(net), default_form(surrogate("nelu", alpha=0.5).tape)(X))
     assert net(X).sum() == before.sum()
 
 
@@ -147,7 +147,7 @@ def test_parts_may_have_surrogates_of_their_own():
     net = network()
     convert(net, "relu")
     convert(net.blocks, "bsilu")
-    inner = compile_tape(surrogate("bsilu").tape)
+    inner = default_form(surrogate("bsilu").tape)
     net.blocks[0].linear = net.blocks[0].out = nn.Identity()
     got = gradient(net.blocks[0])
     torch.testing.assert_close(got, inner(X + X.relu()) * (1 + inner(X)))

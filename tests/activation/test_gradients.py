@@ -76,12 +76,13 @@ def test_wide_types_have_no_nan_up_to_infinity(text, dtype):
 
 @pytest.mark.parametrize("dtype", BOUNDS)
 @pytest.mark.parametrize("text", FAMILIES + FORMULAS)
-def test_gradient_equals_50_digit_values(text, dtype):
+@pytest.mark.parametrize("method", ("auto", "exact"))
+def test_gradient_equals_50_digit_values(method, text, dtype):
     x, wanted = points(dtype), exact(text, dtype)
-    got = gradient(SugarReLU(text), x).double()
+    got = gradient(SugarReLU(text, method=method), x).double()
     slack = float(torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps)
     assert (got - wanted).abs().max() <= BOUNDS[dtype] * wanted.abs().max() + slack
-    if dtype in HALF:
+    if dtype in HALF and method == "exact":
         # Computed in float32 and rounded once: at most one unit in the last place from the rounded truth, and
         # nearly always equal to it.
         assert (got == wanted.to(dtype).double()).double().mean() > 0.97
@@ -110,14 +111,15 @@ def test_infinity_gives_the_limit():
 def test_incoming_gradient_is_multiplied():
     x = torch.tensor([-1.0, 2.0], requires_grad=True)
     SugarReLU("bsilu")(x).backward(torch.tensor([3.0, -0.5]))
-    assert torch.equal(x.grad, torch.tensor([3.0, -0.5]) * compile_tape(surrogate("bsilu").tape)(x.detach()))
+    assert torch.equal(x.grad, torch.tensor([3.0, -0.5]) * gradient(SugarReLU("bsilu"), x))
 
 
 def test_negative_region_keeps_one_above_zero():
     x = torch.linspace(-3, 3, 13)
     inside = gradient(SugarReLU("bsilu", region="negative"), x)
     everywhere = gradient(SugarReLU("bsilu"), x)
-    assert torch.equal(inside, torch.where(x > 0, 1.0, everywhere)) and not torch.equal(inside, everywhere)
+    assert torch.equal(inside[x > 0], torch.ones(6)) and not torch.equal(inside, everywhere)
+    torch.testing.assert_close(inside[x <= 0], everywhere[x <= 0], rtol=0, atol=1e-6)
 
 
 def test_equal_tapes_share_one_compiled_function():

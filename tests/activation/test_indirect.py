@@ -4,15 +4,15 @@ import copy
 
 import pytest
 import torch
+from default_form import default_form
 from indirect_spellings import INDIRECT
 
 from sugar_search.activation.convert import convert, sites
-from sugar_search.activation.exact import compile_tape
 from sugar_search.activation.leftover import leftover
 from sugar_search.symbolic.surrogate import surrogate
 
 X = torch.tensor([[-3.0, -1.0, -0.1], [0.0, 0.5, 4.0]])
-G = compile_tape(surrogate("bsilu").tape)(X)
+G = default_form(surrogate("bsilu").tape)(X)
 
 
 @pytest.mark.parametrize("name", INDIRECT)

@@ -3,15 +3,15 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from default_form import default_form
 from torch import nn
 
 from sugar_search.activation.convert import convert
-from sugar_search.activation.exact import compile_tape
 from sugar_search.activation.module import SugarReLU
 from sugar_search.symbolic.surrogate import surrogate
 
 X = torch.tensor([[-3.0, -1.0, -0.1], [0.0, 0.5, 4.0]])
-G = compile_tape(surrogate("bsilu").tape)(X)
+G = default_form(surrogate("bsilu").tape)(X)
 OPTIONS = ({}, {"sugar": False}, {"method": "direct"}, {"method": "indirect"})
 
 
@@ -49,7 +49,7 @@ def test_what_reads_the_input_again_sees_the_result(net):
     convert(module, "bsilu")
     assert torch.equal(module(X), before)
     # Both summands are the same tensor; in ReadsFunctional it went through two activations.
-    inner = compile_tape(surrogate("bsilu").tape)
+    inner = default_form(surrogate("bsilu").tape)
     again = inner(2 * X.relu()) if net is ReadsFunctional else torch.ones_like(X)
     wanted = 22 * again * inner(2 * X)
     torch.testing.assert_close(gradient(module), wanted)

@@ -5,17 +5,17 @@ import logging
 import pytest
 import torch
 import torch.nn.functional as F
+from default_form import default_form
 from spellings import spelled
 from torch import nn
 
 from sugar_search.activation.convert import convert, sites
-from sugar_search.activation.exact import compile_tape
 from sugar_search.activation.kinds import KINDS
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import surrogate
 
 X = torch.tensor([[-3.0, -1.0, -0.1], [0.0, 0.5, 4.0]])
-G = compile_tape(surrogate("bsilu").tape)(X)
+G = default_form(surrogate("bsilu").tape)(X)
 
 
 def gradient(function, x=X):
@@ -63,7 +63,7 @@ def test_kinds_keep_surrogates_of_their_own(caplog):
         "left alone: 2 GELU sites; give sites=('relu', 'gelu') to convert them too",
     ]
     convert(net, "nelu", alpha=0.5, sites=("gelu",))
-    nelu = compile_tape(surrogate("nelu", alpha=0.5).tape)(X)
+    nelu = default_form(surrogate("nelu", alpha=0.5).tape)(X)
     assert torch.equal(gradient(net[0]), nelu) and torch.equal(gradient(net[1]), G + nelu)
     assert torch.equal(gradient(net[2]), G)
     convert(net, "relu", sites=("relu", "gelu"))

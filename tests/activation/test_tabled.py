@@ -1,0 +1,175 @@
+"""A table is a tensor of its module: it is changed in place, moved, batched, and never saved."""
+
+import copy
+
+import pytest
+import torch
+from default_form import default_form
+from torch import nn
+from torch.func import functional_call, grad, vmap
+
+import sugar_search as ss
+from sugar_search.activation.convert import convert
+from sugar_search.activation.module import SugarReLU
+from sugar_search.activation.tabled import table_relu
+from sugar_search.errors import InputError
+from sugar_search.symbolic.surrogate import surrogate
+
+X = torch.linspace(-6, 6, 194).reshape(2, 97)
+# No table holds it to 1e-6: its slope at 0 is infinite.
+STEEP = "where(x > 0, 1, sqrt(sqrt(abs(x)))*exp(x))"
+
+
+def backward(function, x=X):
+    x = x.clone().requires_grad_()
+    y = function(x)
+    y.backward(torch.ones_like(y))
+    return x.grad
+
+
+def wanted(text, x=X, **parameters):
+    return default_form(surrogate(text, **parameters).tape)(x)
+
+
+def test_another_surrogate_compiles_nothing_again():
+    torch._dynamo.reset()
+    net = nn.Sequential(SugarReLU("bsilu"))
+    compiled = torch.compile(net, fullgraph=True)
+    assert torch.equal(backward(compiled), wanted("bsilu"))
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for text in ("nelu", "x/(1 + x**2)", "hardswish", "bsilu(alpha=0.5)", "relu"):
+            convert(net, text)
+            assert torch.equal(backward(compiled), wanted(text))
+        net[0].use("nelu", alpha=0.5)
+        assert torch.equal(backward(compiled), wanted("nelu", alpha=0.5))
+
+
+def test_a_schedule_of_a_parameter_changes_the_gradient():
+    activation = SugarReLU("bsilu")
+    for alpha in (0.5, 1.0, 1.67):
+        activation.use("bsilu", alpha=alpha)
+        assert torch.equal(backward(activation), wanted("bsilu", alpha=alpha))
+        assert f"α={alpha:g}" in repr(activation)
+
+
+def test_a_refused_surrogate_leaves_the_old_one():
+    activation = SugarReLU("bsilu", method="table")
+    for text in ("x**2", "nothing", STEEP):
+        with pytest.raises(InputError):
+            activation.use(text)
+    assert torch.equal(backward(activation), wanted("bsilu"))
+
+
+def test_what_no_table_holds_runs_as_a_formula():
+    activation = SugarReLU(STEEP)
+    assert activation.table is None
+    exact = SugarReLU(STEEP, method="exact")
+    assert torch.equal(backward(activation), backward(exact))
+    with pytest.raises(InputError, match=r"a table must hold the surrogate to 1e-06 of max \|g\|"):
+        SugarReLU(STEEP, method="table")
+    # And back again.
+    assert torch.equal(backward(activation.use("bsilu")), wanted("bsilu"))
+    assert torch.equal(backward(activation.use(STEEP)), backward(exact))
+
+
+def test_float64_takes_the_formula_unless_told():
+    x = X.double()
+    exact = backward(SugarReLU("bsilu", method="exact"), x)
+    assert torch.equal(backward(SugarReLU("bsilu"), x), exact)
+    table = backward(SugarReLU("bsilu", method="table"), x)
+    assert not torch.equal(table, exact)
+    torch.testing.assert_close(table, exact, rtol=0, atol=1.3e-6)
+
+
+def test_every_member_of_a_batch_reads_its_own_table():
+    names = ("bsilu", "nelu", "elu", "relu")
+    tables = torch.stack([SugarReLU(name, method="table").table for name in names])
+    rows = torch.stack([wanted(name, X[0]) for name in names])
+    x = X[0].expand(4, -1)
+    total = lambda x, words: table_relu(x, words).sum()  # noqa: E731
+    assert torch.equal(vmap(grad(total))(x, tables), rows)
+    assert torch.equal(vmap(grad(total), in_dims=(None, 0))(X[0], tables), rows)
+    assert torch.equal(backward(lambda x: table_relu(x, tables), x.contiguous()), rows)
+    assert torch.equal(backward(lambda x: vmap(table_relu)(x, tables), x), rows)
+    # A batch of such batches.
+    twice = vmap(vmap(grad(total)))(torch.stack([x, -x]), torch.stack([tables, tables.flip(0)]))
+    assert torch.equal(twice[0], rows)
+    assert torch.equal(twice[1], torch.stack([wanted(name, -X[0]) for name in names[::-1]]))
+
+
+def test_members_of_a_network_have_tables_of_their_own():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(97, 4), SugarReLU("bsilu", method="table"), nn.Linear(4, 1))
+    tables = torch.stack([SugarReLU(name, method="table").table for name in ("elu", "nelu")])
+    weights = {name: value.detach() for name, value in net.named_parameters()}
+
+    def loss(weights, table):
+        return functional_call(net, {**weights, "1.table": table}, (X,)).sum()
+
+    each = vmap(grad(loss), in_dims=(None, 0))(weights, tables)
+    for row, name in enumerate(("elu", "nelu")):
+        alone = nn.Sequential(net[0], SugarReLU(name), net[2])
+        one = torch.autograd.grad(alone(X).sum(), list(alone.parameters()))
+        for got, expected in zip(each.values(), one):
+            torch.testing.assert_close(got[row], expected)
+
+
+def test_a_batch_of_gradients():
+    x = X.clone().requires_grad_()
+    upstream = torch.stack([torch.ones_like(X), -2 * torch.ones_like(X)])
+    (got,) = torch.autograd.grad(SugarReLU("bsilu")(x), x, upstream, is_grads_batched=True)
+    assert torch.equal(got, upstream * wanted("bsilu"))
+
+
+def test_half_and_meta_moves_leave_the_table_whole():
+    activation = SugarReLU("bsilu")
+    before = activation.table.clone()
+    for move in (nn.Module.half, nn.Module.double, nn.Module.bfloat16):
+        assert torch.equal(move(activation).table, before)
+    with torch.device("meta"):
+        net = nn.Sequential(nn.Linear(3, 3), SugarReLU("bsilu"))
+    assert torch.equal(net.to_empty(device="cpu")[1].table, before)
+    assert torch.equal(backward(net.to("meta").to_empty(device="cpu")[1]), wanted("bsilu"))
+
+
+def test_the_table_is_no_part_of_a_checkpoint():
+    net = convert(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), "bsilu")
+    assert list(net.state_dict()) == ["0.weight", "0.bias"]
+    twin = copy.deepcopy(net)
+    twin[1].use("nelu")
+    assert torch.equal(backward(net[1]), wanted("bsilu"))
+
+
+def _train(rank, folder, memory):
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.manual_seed(rank)
+    net = nn.Sequential(nn.Linear(97, 8), nn.BatchNorm1d(8), ss.SugarReLU("bsilu", memory=memory), nn.Linear(8, 1))
+    wrapped = nn.parallel.DistributedDataParallel(net)
+    torch.manual_seed(rank)
+    inputs = torch.randn(16, 97)
+    wrapped(inputs).mean().backward()
+    torch.save([p.detach().clone() for p in net.parameters()] + [p.grad for p in net.parameters()], f"{folder}/{rank}")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("memory", ("exact", "recompute", "bits4"))
+def test_two_processes_of_distributed_data_parallel(tmp_path, memory):
+    torch.multiprocessing.spawn(_train, (str(tmp_path), memory), nprocs=2)
+    first, second = (torch.load(tmp_path / str(rank)) for rank in range(2))
+    assert all(map(torch.equal, first, second))
+    if memory == "bits4":
+        return
+    weights, grads = first[:6], first[6:]
+    net = nn.Sequential(nn.Linear(97, 8), nn.BatchNorm1d(8), SugarReLU("bsilu"), nn.Linear(8, 1))
+    total = [torch.zeros_like(p) for p in net.parameters()]
+    for rank in range(2):
+        net.zero_grad()
+        for parameter, value in zip(net.parameters(), weights):
+            parameter.data.copy_(value)
+        torch.manual_seed(rank)
+        net(torch.randn(16, 97)).mean().backward()
+        total = [t + p.grad / 2 for t, p in zip(total, net.parameters())]
+    for got, expected in zip(grads, total):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-7)

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sugar_search.activation.kernels import operators
-from sugar_search.activation.tabled import _Once
+from sugar_search.activation.tabled import once
 from sugar_search.activation.transforms import transformed
 
 __all__ = ["Norm", "Source", "recomputable", "recomputed_relu", "rerun", "source_of"]
@@ -133,9 +132,7 @@ class _RecomputedReLU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         words, *tensors = ctx.saved_tensors
         x = rerun(tensors, ctx.norm)
-        # Dynamo cannot trace a Function inside a backward; compiled graphs refuse second derivatives themselves.
-        run = operators.backward if torch.compiler.is_compiling() else _Once.apply
-        return run(grad, x, words), None, None, None
+        return once(grad, x, words), None, None, None
 
 
 def recomputed_relu(x: Tensor, words: Tensor, source: Source, inplace: bool = False) -> Tensor:

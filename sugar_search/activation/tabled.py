@@ -13,7 +13,7 @@ from torch import Tensor
 from sugar_search.activation.kernels import operators
 from sugar_search.activation.transforms import no_second_derivative, transformed
 
-__all__ = ["coded_relu", "new_seed", "table_relu"]
+__all__ = ["coded_relu", "new_seed", "once", "table_relu"]
 
 Dims = tuple[int | None, ...]
 
@@ -59,6 +59,14 @@ class _Once(torch.autograd.Function):
         return _Once.apply(flat_grad, flat_x, words).reshape(x.shape), 0
 
 
+def once(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
+    """`grad * g(x)` in a backward pass; a derivative of it raises."""
+    # Dynamo cannot trace a Function inside a backward; compiled graphs refuse second derivatives themselves.
+    run = operators.backward if torch.compiler.is_compiling() else _Once.apply
+    product: Tensor = run(grad, x, words)
+    return product
+
+
 class _TableReLU(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, words: Tensor) -> Tensor:
@@ -70,10 +78,7 @@ class _TableReLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        x, words = ctx.saved_tensors
-        # Dynamo cannot trace a Function inside a backward; compiled graphs refuse second derivatives themselves.
-        run = operators.backward if torch.compiler.is_compiling() else _Once.apply
-        return run(grad, x, words), None
+        return once(grad, *ctx.saved_tensors), None
 
     @staticmethod
     def vmap(info: Any, in_dims: Dims, x: Tensor, words: Tensor) -> tuple[Tensor, int]:
@@ -97,7 +102,7 @@ class _TableReLUInPlace(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         before, words = ctx.saved_tensors
-        return _Once.apply(grad, before, words), None, None
+        return once(grad, before, words), None, None
 
 
 class _OnceDecoded(torch.autograd.Function):

@@ -44,11 +44,13 @@ struct call {
     int bits, stream;
 };
 
-/* The part of a table that every element reads, with rows of coefficients by their offset in bytes (16 a row). */
+/* What every element reads of a table. Rows of coefficients go by their number times 2, which x86 scales by 8. */
 struct table {
-    int32_t cells[2 * OCTAVES] __attribute__((aligned(64))); /* row << 5 | (shift - 4), see `locate` */
+    int32_t cells[2 * OCTAVES] __attribute__((aligned(64)));    /* row << 5 | (shift - 1), see `locate` */
+    uint16_t cells_16[2 * OCTAVES] __attribute__((aligned(64))); /* row / 2 << 4 | shift of the upper 16 bits */
     int32_t breaks[MAX_BREAKS * BREAK_WORDS];
-    int32_t count; /* of breaks */
+    int16_t ends_16[MAX_BREAKS][3]; /* of the upper 16 bits: from the first on it is right; unclear from, unclear to */
+    int32_t count;                  /* of breaks */
     float low, high;
     const char *rows;
 };
@@ -108,14 +110,26 @@ static inline uint16_t to_f16(float value) {
 static inline struct table table_of(const int32_t *words) {
     struct table table;
     for (int i = 0; i < 2 * OCTAVES; i++) {
-        int32_t cell = words[CELLS + i];
-        table.cells[i] = (cell >> 5) * 16 << 5 | ((cell & 31) - 4);
+        int32_t row = words[CELLS + i] >> 5, shift = words[CELLS + i] & 31;
+        table.cells[i] = row * 2 << 5 | (shift - 1);
+        table.cells_16[i] = (uint16_t)(row << 4 | (shift == 31 ? 15 : shift - 16));
     }
     table.count = words[NUMBER_OF_BREAKS];
     for (int i = 0; i < table.count * BREAK_WORDS; i++) {
         int32_t word = words[BREAKS + i];
-        int is_piece = i % BREAK_WORDS >= CELL && i % BREAK_WORDS <= MIDDLE;
-        table.breaks[i] = is_piece ? word * 16 : word;
+        int is_row = i % BREAK_WORDS >= CELL && i % BREAK_WORDS <= MIDDLE;
+        table.breaks[i] = is_row ? word * 2 : word;
+    }
+    for (int i = 0; i < table.count; i++) {
+        const int32_t *b = table.breaks + i * BREAK_WORDS;
+        int from = INT16_MAX, to = INT16_MIN;
+        if (b[ABOVE] & 0xFFFF) from = to = b[ABOVE] >> 16;
+        if (b[MIDDLE] >= 0 && b[BELOW] + 1 < b[ABOVE]) {
+            from = (b[BELOW] + 1) >> 16;
+            if ((b[ABOVE] - 1) >> 16 > to) to = (b[ABOVE] - 1) >> 16;
+        }
+        table.ends_16[i][0] = (int16_t)((b[ABOVE] >> 16) + ((b[ABOVE] & 0xFFFF) != 0));
+        table.ends_16[i][1] = (int16_t)from, table.ends_16[i][2] = (int16_t)to;
     }
     table.low = float_of((uint32_t)words[LOW]), table.high = float_of((uint32_t)words[HIGH]);
     table.rows = (const char *)(words + PIECES);

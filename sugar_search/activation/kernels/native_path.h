@@ -1,5 +1,8 @@
 /* The kernels for one set of vector instructions. Included by native.c, which sets LANES (elements in a vector), N (gives a name the path's suffix), FN and ENTRY (storage class and instruction set of functions). */
 
+/* Elements that are located together. */
+#define GROUP (LANES == 16 ? 32 : LANES)
+
 #define V(type, name) typedef type N(name) __attribute__((vector_size(LANES * sizeof(type))))
 V(float, vf);
 V(double, vd);
@@ -162,26 +165,79 @@ FN vi N(breaks)(const struct table *table, vi bits, vi row) {
     return row;
 }
 
-/* Steps 1 to 6 of table/layout.py: where each element's row of coefficients is, in bytes, and its t. */
-FN void N(locate)(const struct table *table, vf x, uint32_t *rows, float *ts) {
-    vf end = (vf){0} + END;
-    x = N(clip)(x, -end, end);
+/* Steps 1 to 6 of table/layout.py: each element's row of coefficients, and its t. */
+FN vi N(locate)(const struct table *table, vf x, float *ts) {
     vi bits = (vi)x, cell = N(cells)(table, bits), shift = cell & 31;
-    vi row = (cell >> 5) + (((bits & 0x7FFFFF) >> shift) & -16);
+    vi row = (cell >> 5) + (((bits & 0x7FFFFF) >> shift) & -2);
     if (table->count) row = N(breaks)(table, bits, row);
-    vf t = x - (vf)(bits & (((vi){0} - 16) << shift));
-    memcpy(rows, &row, sizeof row);
+    vf t = x - (vf)(bits & (((vi){0} - 2) << shift));
     memcpy(ts, &t, sizeof t);
+    return row;
 }
 
-/* Step 7, for 8 elements. A row is read as a whole and rows are transposed, which is faster than to gather numbers. */
+#if LANES == 16
+/* `locate` for 32 elements at once: a row depends on the upper 16 bits of x alone, but for x that share them with the
+   end of a break. Even words belong to the first 16 elements, odd words to the others. */
+FN void N(locate_group)(const struct table *table, vf first, vf second, uint16_t *rows, float *ts) {
+    const __m512i upper = _mm512_set1_epi32((int32_t)0xFFFF0000);
+    __m512i h = _mm512_mask_blend_epi16(0xAAAAAAAA, _mm512_srli_epi32((__m512i)first, 16), (__m512i)second);
+    __m512i octave = _mm512_and_si512(_mm512_srli_epi16(h, 7), _mm512_set1_epi16(255));
+    octave = _mm512_subs_epu16(octave, _mm512_set1_epi16(126 + FIRST_OCTAVE));
+    /* Beyond octave 31 is NaN, for which any cell will do: the selection reads the last 6 bits. */
+    __m512i place = _mm512_or_si512(octave, _mm512_and_si512(_mm512_srli_epi16(h, 10), _mm512_set1_epi16(OCTAVES)));
+    __m512i low = _mm512_load_si512(table->cells_16), high = _mm512_load_si512(table->cells_16 + 32);
+    __m512i cell = _mm512_permutex2var_epi16(low, place, high), shift = _mm512_and_si512(cell, _mm512_set1_epi16(15));
+    __m512i within = _mm512_srlv_epi16(_mm512_and_si512(h, _mm512_set1_epi16(127)), shift);
+    __m512i row = _mm512_add_epi16(_mm512_srli_epi16(cell, 4), within);
+    row = _mm512_add_epi16(row, row);
+    if (table->count) {
+        __m512i order = _mm512_xor_si512(h, _mm512_srli_epi16(_mm512_srai_epi16(h, 15), 1));
+        __mmask32 unclear = 0;
+        for (int i = 0; i < table->count; i++) {
+            const int32_t *b = table->breaks + i * BREAK_WORDS;
+            const int16_t *ends = table->ends_16[i];
+            __mmask32 from = _mm512_cmpge_epi16_mask(order, _mm512_set1_epi16(ends[1]));
+            unclear |= _mm512_mask_cmple_epi16_mask(from, order, _mm512_set1_epi16(ends[2]));
+            __mmask32 right = _mm512_cmpeq_epi16_mask(row, _mm512_set1_epi16((int16_t)b[CELL]));
+            right = _mm512_mask_cmpge_epi16_mask(right, order, _mm512_set1_epi16(ends[0]));
+            row = _mm512_mask_mov_epi16(row, right, _mm512_set1_epi16((int16_t)b[RIGHT]));
+        }
+        if (unclear) {
+            vi r = N(locate)(table, first, ts) | N(locate)(table, second, ts + 16) << 16;
+            memcpy(rows, &r, sizeof r);
+            return;
+        }
+    }
+    __m512i edge = _mm512_and_si512(h, _mm512_sllv_epi16(_mm512_set1_epi16(-1), shift));
+    vf t = first - (vf)_mm512_slli_epi32(edge, 16), u = second - (vf)_mm512_and_si512(edge, upper);
+    _mm512_store_si512(rows, row);
+    memcpy(ts, &t, sizeof t);
+    memcpy(ts + 16, &u, sizeof u);
+}
+#endif
+
+/* `locate` for GROUP elements at x. */
+FN void N(locate_at)(const struct table *table, int type, const char *x, uint16_t *rows, float *ts) {
+    vf end = (vf){0} + END, first = N(clip)(N(load)(type, x), -end, end);
+#if LANES == 16
+    N(locate_group)(table, first, N(clip)(N(load)(type, x + LANES * SIZES[type]), -end, end), rows, ts);
+#else
+    vh row = __builtin_convertvector(N(locate)(table, first, ts), vh);
+    memcpy(rows, &row, sizeof row);
+#endif
+}
+
+/* Step 7, for 8 elements whose rows are every second of `rows` if LANES is 16. A row is read as a whole and rows are
+   transposed, which is faster than to gather numbers. */
 #if LANES >= 8
-FN __m256 N(cubic)(const char *first, const uint32_t *rows, const float *ts) {
+FN __m256 N(cubic)(const char *first, const uint16_t *rows, const float *ts) {
+    const int each = LANES / 8;
     __m256 r[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
-        r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps((const float *)(first + rows[i]))),
-                                    _mm_loadu_ps((const float *)(first + rows[4 + i])), 1);
+        r[i] = _mm256_insertf128_ps(
+            _mm256_castps128_ps256(_mm_loadu_ps((const float *)(first + (size_t)rows[each * i] * 8))),
+            _mm_loadu_ps((const float *)(first + (size_t)rows[each * (4 + i)] * 8)), 1);
     __m256d a = (__m256d)_mm256_unpacklo_ps(r[0], r[1]), b = (__m256d)_mm256_unpacklo_ps(r[2], r[3]);
     __m256d d = (__m256d)_mm256_unpackhi_ps(r[0], r[1]), e = (__m256d)_mm256_unpackhi_ps(r[2], r[3]);
     __m256 c0 = (__m256)_mm256_unpacklo_pd(a, b), c1 = (__m256)_mm256_unpackhi_pd(a, b);
@@ -191,15 +247,19 @@ FN __m256 N(cubic)(const char *first, const uint32_t *rows, const float *ts) {
 }
 #endif
 
-FN vf N(value)(const char *first, const uint32_t *rows, const float *ts) {
+/* Step 7 for vector `v` of a group. */
+FN vf N(value)(const char *first, const uint16_t *rows, const float *ts, int v) {
+    ts += v * LANES;
 #if LANES == 16
-    return (vf)_mm512_insertf32x8(_mm512_castps256_ps512(N(cubic)(first, rows, ts)), N(cubic)(first, rows + 8, ts + 8), 1);
+    rows += v;
+    __m256 low = N(cubic)(first, rows, ts), high = N(cubic)(first, rows + 16, ts + 8);
+    return (vf)_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 #elif LANES == 8
     return (vf)N(cubic)(first, rows, ts);
 #else
     vf g;
     for (int i = 0; i < LANES; i++) {
-        const float *c = (const float *)(first + rows[i]), t = ts[i];
+        const float *c = (const float *)(first + (size_t)rows[i] * 8), t = ts[i];
         g[i] = c[0] + t * (c[1] + t * (c[2] + t * c[3]));
     }
     return g;
@@ -289,32 +349,34 @@ FN vf N(get_codes)(int bits, const uint8_t *codes, float low, float high) {
     return low + code * (high - low) / (bits == 8 ? 255.0f : 15.0f);
 }
 
-/* Up to BLOCK elements, a multiple of LANES. In two rounds, because a row's place is known long after its x is read. */
+/* Up to BLOCK elements, a multiple of GROUP. In two rounds, because a row's place is known long after its x is read;
+   meanwhile memory for the next round is fetched. */
 FN void N(block)(int what, int type, int stream, const struct call *call, const struct table *table, int64_t count,
                  uint64_t index, struct place at) {
     const int size = SIZES[type], bits = call->bits;
-    uint32_t rows[BLOCK] __attribute__((aligned(64)));
+    uint16_t rows[BLOCK] __attribute__((aligned(64)));
     float ts[BLOCK] __attribute__((aligned(64)));
-    if (what != DECODE)
-        for (int64_t i = 0; i < count; i += LANES) {
-            N(locate)(table, N(load)(type, at.x + i * size), rows + i, ts + i);
-            if (what == BACKWARD) __builtin_prefetch(at.grad + i * size);
-            __builtin_prefetch(at.out + i * size, 1);
+    for (int64_t i = 0; what != DECODE && i < count; i += GROUP) {
+        N(locate_at)(table, type, at.x + i * size, rows + i, ts + i);
+        for (int64_t j = i * size; j < (i + GROUP) * size; j += 64) {
+            if (what == BACKWARD) __builtin_prefetch(at.grad + j);
+            if (!stream) __builtin_prefetch(at.out + j, 1);
         }
-    for (int64_t i = 0; i < count; i += LANES) {
-        const int64_t c = i * bits / 8;
-        if (what == DECODE) {
-            vf g = N(get_codes)(bits, at.codes + c, table->low, table->high);
-            N(product)(type, stream, at.grad + i * size, g, at.out + i * size);
-            continue;
-        }
-        vf g = N(value)(table->rows, rows + i, ts + i);
-        __builtin_prefetch(at.x + (i + BLOCK) * size);
-        if (what == BACKWARD) {
-            N(product)(type, stream, at.grad + i * size, g, at.out + i * size);
-        } else {
-            N(relu)(type, stream, at.x + i * size, at.out + i * size);
-            N(put_codes)(bits, at.codes_out + c, g, table->low, table->high, N(random)(call, index + (uint64_t)i));
+    }
+    for (int64_t i = 0; i < count; i += GROUP) {
+        if (what != DECODE)
+            for (int64_t j = i * size; j < (i + GROUP) * size; j += 64) __builtin_prefetch(at.x + BLOCK * size + j);
+#pragma GCC unroll 2
+        for (int v = 0; v < GROUP / LANES; v++) {
+            const int64_t k = i + v * LANES, c = k * bits / 8;
+            vf g = what == DECODE ? N(get_codes)(bits, at.codes + c, table->low, table->high)
+                                  : N(value)(table->rows, rows + i, ts + i, v);
+            if (what == ENCODE) {
+                N(relu)(type, stream, at.x + k * size, at.out + k * size);
+                N(put_codes)(bits, at.codes_out + c, g, table->low, table->high, N(random)(call, index + (uint64_t)k));
+            } else {
+                N(product)(type, stream, at.grad + k * size, g, at.out + k * size);
+            }
         }
     }
 }
@@ -324,23 +386,23 @@ FN void N(loop)(int what, int type, const struct call *shared, int64_t row, int6
     const struct call call = *shared; /* a copy, which no store can change */
     const struct table table = table_of(call.words + row * WORDS);
     const int64_t size = SIZES[type];
-    while (begin + LANES <= end) {
-        int64_t count = end - begin < BLOCK ? (end - begin) / LANES * LANES : BLOCK;
+    while (begin + GROUP <= end) {
+        int64_t count = end - begin < BLOCK ? (end - begin) / GROUP * GROUP : BLOCK;
         const int64_t i = row * call.n + begin;
         N(block)(what, type, call.stream, &call, &table, count, (uint64_t)i, place_of(what, &call, row, begin, size));
         begin += count;
     }
     if (begin == end) return;
     /* The rest goes through buffers, which may be read and written as a whole. */
-    char grad[LANES * 8] = {0}, x[LANES * 8] = {0}, out[LANES * 8];
-    uint8_t codes[LANES] = {0}, codes_out[LANES];
+    char grad[GROUP * 8] = {0}, x[GROUP * 8] = {0}, out[GROUP * 8];
+    uint8_t codes[GROUP] = {0}, codes_out[GROUP];
     const struct place from = place_of(what, &call, row, begin, size);
     const size_t length = (size_t)((end - begin) * size), bytes = (size_t)((end - begin) * call.bits + 7) / 8;
     if (what != ENCODE) memcpy(grad, from.grad, length);
     if (what != DECODE) memcpy(x, from.x, length);
     if (what == DECODE) memcpy(codes, from.codes, bytes);
     const struct place buffers = {grad, x, codes, out, codes_out};
-    N(block)(what, type, 0, &call, &table, LANES, (uint64_t)(row * call.n + begin), buffers);
+    N(block)(what, type, 0, &call, &table, GROUP, (uint64_t)(row * call.n + begin), buffers);
     memcpy(from.out, out, length);
     if (what == ENCODE) {
         if ((end - begin) * call.bits % 8) codes_out[bytes - 1] &= 15;
@@ -377,6 +439,7 @@ static const kernel N(KERNELS)[3][4] = {
 #undef SELECT
 #undef STREAM
 #undef PUT
+#undef GROUP
 #undef LANES
 #undef N
 #undef FN

@@ -267,7 +267,8 @@ class Coordinator:
         run = trial.run(seed)
         self.live[run] = _Live(trial, seed)
         self._tell("start", trial, run=run, seed=seed)
-        return Job(run, run_spec(self.plan, trial, seed), test=self.plan.table is not None)
+        died = any(death.seed == seed for death in trial.deaths)
+        return Job(run, run_spec(self.plan, trial, seed), test=self.plan.table is not None, alone=died)
 
     # Deciding
 

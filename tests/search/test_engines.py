@@ -90,10 +90,11 @@ def test_a_killed_worker_costs_one_try_and_no_result(sit, plan):
 
     study = run_sitting(plan(workers=1, trials=1, epochs=3), watch)
     deaths = [d for t in study.trials for d in t.deaths]
-    assert len(deaths) == 1
-    assert "SIGKILL" in deaths[0].reason
+    # Small runs share a worker: each of those that died with it was tried once more.
+    assert len({d.run for d in deaths}) == len(deaths) > 1
+    assert all("SIGKILL" in d.reason for d in deaths)
     calm, _ = sit(study="calm", trials=1, epochs=3)
-    # The second try went on from the checkpoint: the same bits as without the kill.
+    # Each alone: the same bits as without the kill.
     assert results(study) == results(calm)
 
 

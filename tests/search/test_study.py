@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from studies import results
 
 from sugar_search.errors import DivergedError, FileError, StudyError
-from sugar_search.search import sitting
+from sugar_search.search import execution, sitting
 from sugar_search.search import store as stores
 from sugar_search.search.interrupt import Interrupted
 from sugar_search.search.plan import fresh_seeds
@@ -22,6 +22,7 @@ from sugar_search.search.records import BASELINE, CONFIRMATION, PROPOSAL
 from sugar_search.search.sitting import run_sitting
 from sugar_search.search.view import read_study
 from sugar_search.training import loop
+from sugar_search.training.population import train as population
 
 
 def test_baselines_first_then_proposals_then_the_verdict(sit):
@@ -51,7 +52,8 @@ def test_same_seed_gives_the_same_study_and_another_seed_another(sit):
     assert results(first, PROPOSAL) != results(other, PROPOSAL)
 
 
-def test_weights_are_kept_until_their_test_metrics_are_known_and_no_longer(plan):
+def test_weights_are_kept_until_their_test_metrics_are_known_and_no_longer(plan, monkeypatch):
+    monkeypatch.setattr(execution, "TOGETHER", 1)
     chosen, seen = plan(trials=3, confirm=1), []
 
     def watch(event):
@@ -189,21 +191,27 @@ def test_another_spelling_of_a_known_function_is_a_duplicate(sit, tmp_path):
 
 
 def test_a_failed_run_fails_its_trial_and_the_study_goes_on(sit, monkeypatch):
-    train = loop.train
+    whole = population.train_population
 
-    def broken(spec):
-        name = (spec.surrogate or {}).get("name")
-        if name == "elu":
-            raise DivergedError(1, "loss is nan")
-        if name == "gelu":
+    def broken(specs, **options):
+        names = [spec.surrogate["name"] for spec in specs]
+        if "gelu" in names:
             raise MemoryError("no more")
-        return train(spec)
+        steps, sent, ill = whole(specs, **options), None, {names.index("elu")} if "elu" in names else set()
+        for epoch in range(specs[0].recipe.epochs):
+            found = next(steps) if epoch == 0 else steps.send(sent)
+            found |= dict.fromkeys(ill, DivergedError(1, "loss is nan")) if epoch == 0 else {}
+            sent = ((yield found) or set()) | ill
 
-    monkeypatch.setattr(loop, "train", broken)
+    monkeypatch.setattr(population, "train_population", broken)
     study, _ = sit(trials=1)
     reasons = {t.surrogate.name: t.reason for t in study.trials if t.state == "FAIL"}
     assert reasons == {"elu": "diverged in epoch 1: loss is nan", "gelu": "MemoryError: no more"}
     assert study.verdict is not None
+    # What the others shared with it cost them a try.
+    deaths = [death for t in study.trials for death in t.deaths]
+    assert {death.reason for death in deaths} == {"MemoryError: no more"}
+    assert sum(t.state == "COMPLETE" for t in study.trials) >= 9
 
 
 def test_every_run_is_written_the_moment_it_ends(plan):

@@ -6,11 +6,13 @@ import selectors
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sugar_search.search.coordinator import Coordinator
-from sugar_search.search.jobs import DIED, STOPPED, Execution, Job, Outcome, with_device
+from sugar_search.search.execution import Execution, Step, together
+from sugar_search.search.jobs import DIED, Job, Outcome, with_device
 from sugar_search.training.run import EpochRecord
 
 __all__ = ["device_of", "run_local"]
@@ -36,25 +38,49 @@ def run_local(coordinator: Coordinator) -> None:
             worker.kill()
 
 
+def _next_jobs(coordinator: Coordinator, device: str, waiting: list[Job]) -> list[Job]:
+    """The runs that a worker executes at once; one that must be alone, and came among others, is left in `waiting`."""
+    first = waiting.pop() if waiting else coordinator.next_job()
+    if first is None:
+        return []
+    jobs = [with_device(first, device)]
+    size = 1 if first.alone else together(jobs[0].spec)
+    while len(jobs) < size and (job := coordinator.next_job()) is not None:
+        if job.alone or not job.spec.sugar:
+            waiting.append(job)
+            break
+        jobs.append(with_device(job, device))
+    return jobs
+
+
+def _passed_on(coordinator: Coordinator, found: Step) -> list[str]:
+    """Tells the coordinator of an epoch; returns the runs that must stop."""
+    records = {run: each for run, each in found.items() if isinstance(each, EpochRecord)}
+    stopped = [run for run, record in records.items() if not coordinator.on_epoch(run, record)]
+    for run, outcome in found.items():
+        if isinstance(outcome, Outcome):
+            coordinator.on_end(run, outcome)
+    return stopped
+
+
 def _run_here(coordinator: Coordinator, device: str) -> None:
+    waiting: list[Job] = []
     while not coordinator.done:
-        job = coordinator.next_job()
-        if job is None:
-            continue  # planning the next stage may take a second look
-        execution = Execution(with_device(job, device))
-        while not isinstance(result := execution.step(), Outcome):
-            if not coordinator.on_epoch(job.run, result):
-                execution.close()
-                result = Outcome(STOPPED)
-                break
-        coordinator.on_end(job.run, result)
+        # Planning the next stage may take a second look.
+        if not (jobs := _next_jobs(coordinator, device, waiting)):
+            continue
+        execution = Execution(jobs)
+        while execution.live:
+            if stopped := _passed_on(coordinator, execution.step()):
+                _passed_on(coordinator, execution.stop(stopped))
 
 
 def _serve(coordinator: Coordinator, pool: list["_Worker"], selector: selectors.BaseSelector) -> None:
+    waiting: list[Job] = []
     while not coordinator.done:
         for worker in pool:
-            if worker.job is None and (job := coordinator.next_job()) is not None:
-                worker.begin(job, selector)
+            if not worker.jobs and (jobs := _next_jobs(coordinator, worker.device, waiting)):
+                worker.begin(jobs, selector)
         for key, _ in selector.select(timeout=1.0):
             _attend(key.data, coordinator, selector)
 
@@ -62,21 +88,20 @@ def _serve(coordinator: Coordinator, pool: list["_Worker"], selector: selectors.
 def _attend(worker: "_Worker", coordinator: Coordinator, selector: selectors.BaseSelector) -> None:
     """Handles what a worker said, or its death."""
     for message in worker.read():
-        assert worker.job is not None
-        if "epoch" in message:
-            go = coordinator.on_epoch(worker.job.run, EpochRecord.from_dict(message["epoch"]))
-            worker.say({"go": go})
-        else:
-            outcome = Outcome(**message["end"])
-            job, worker.job = worker.job, None
-            if outcome.restart:
-                worker.kill(selector)
-            coordinator.on_end(job.run, outcome)
+        found: Step = {run: EpochRecord.from_dict(each) for run, each in message["records"].items()}
+        found |= {run: Outcome(**each) for run, each in message["ends"].items()}
+        ended = [each for each in found.values() if isinstance(each, Outcome)]
+        worker.jobs = [job for job in worker.jobs if not isinstance(found.get(job.run), Outcome)]
+        if any(each.restart for each in ended) and not worker.jobs:
+            worker.kill(selector)
+        stopped = _passed_on(coordinator, found)
+        if message["records"]:
+            worker.say({"stop": stopped})
     if worker.ended:
         reason = worker.last_words()
         worker.kill(selector)
-        if worker.job is not None:
-            job, worker.job = worker.job, None
+        jobs, worker.jobs = worker.jobs, []
+        for job in jobs:
             coordinator.on_end(job.run, Outcome(DIED, reason))
 
 
@@ -88,16 +113,16 @@ class _Worker:
     device: str
     threads: int
     folder: Path
-    job: Job | None = None
+    jobs: list[Job] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
     ended: bool = False
     _buffer: bytes = b""
 
-    def begin(self, job: Job, selector: selectors.BaseSelector) -> None:
+    def begin(self, jobs: list[Job], selector: selectors.BaseSelector) -> None:
         if self.process is None:
             self._start(selector)
-        self.job = job
-        self.say({"job": with_device(job, self.device).to_dict()})
+        self.jobs = jobs
+        self.say({"jobs": [job.to_dict() for job in jobs]})
 
     def _start(self, selector: selectors.BaseSelector) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +148,7 @@ class _Worker:
         except BrokenPipeError:
             pass  # it died; the closed output says so to the selector
 
-    def read(self) -> list[dict[str, object]]:
+    def read(self) -> list[dict[str, Any]]:
         """The complete messages that have arrived."""
         assert self.process is not None and self.process.stdout is not None
         data = os.read(self.process.stdout.fileno(), 1 << 16)

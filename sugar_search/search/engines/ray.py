@@ -18,7 +18,8 @@ from typing import Any
 
 from sugar_search.errors import InputError, SugarError
 from sugar_search.search.coordinator import Coordinator
-from sugar_search.search.jobs import DIED, STOPPED, Execution, Job, Outcome, with_device
+from sugar_search.search.execution import Execution
+from sugar_search.search.jobs import DIED, STOPPED, Job, Outcome, with_device
 from sugar_search.training.run import EpochRecord
 
 # Read by Ray when it is imported. Its memory monitor can end a whole study; our runs are small and a dead worker is
@@ -50,7 +51,7 @@ class _Actor(tune.Trainable):
         job = Job.from_dict(json.loads(config["job"]))
         # Ray shows each actor only the GPU it gave it, as device 0.
         device = "cuda" if config["gpus"] > 0 else "cpu"
-        self.execution = Execution(with_device(job, device))
+        self.job, self.execution = job, Execution([with_device(job, device)])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.execution.close()
@@ -58,7 +59,7 @@ class _Actor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        result = self.execution.step()
+        result = self.execution.step()[self.job.run]
         if isinstance(result, Outcome):
             return {"end": json.dumps(asdict(result)), "done": True}
         return {"epoch": json.dumps(result.to_dict())}

@@ -3,8 +3,8 @@
 Started by the local engine as `python -m sugar_search.search.engines.worker`, so that a user's main module is never
 imported again and a crash of one worker touches nothing else.
 
-Protocol: in: {"job": ...}; out, per epoch: {"epoch": ...}, answered by {"go": true | false}; out, at the end:
-{"end": {"state", "reason", "restart"}}.
+Protocol: in: {"jobs": [...]}; out, per epoch: {"records": {run: ...}, "ends": {run: {"state", "reason", ...}}}; while
+any run goes on answered by {"stop": [run, ...]}, the runs to end early, whose ends follow at once.
 """
 
 import json
@@ -16,7 +16,9 @@ import time
 from dataclasses import asdict
 from typing import IO
 
-from sugar_search.search.jobs import STOPPED, Execution, Job, Outcome
+from sugar_search.search.execution import Execution, Step
+from sugar_search.search.jobs import Job, Outcome
+from sugar_search.training.run import EpochRecord
 
 __all__ = ["main", "serve"]
 
@@ -28,15 +30,20 @@ def serve(requests: IO[str], answers: IO[str]) -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
+    def told(found: Step) -> None:
+        records = {run: each.to_dict() for run, each in found.items() if isinstance(each, EpochRecord)}
+        ends = {run: asdict(each) for run, each in found.items() if isinstance(each, Outcome)}
+        say({"records": records, "ends": ends})
+
     for line in requests:
-        execution = Execution(Job.from_dict(json.loads(line)["job"]))
-        while not isinstance(result := execution.step(), Outcome):
-            say({"epoch": result.to_dict()})
-            if not json.loads(requests.readline() or '{"go": false}')["go"]:
-                execution.close()
-                result = Outcome(STOPPED)
-                break
-        say({"end": asdict(result)})
+        execution = Execution([Job.from_dict(each) for each in json.loads(line)["jobs"]])
+        while execution.live:
+            told(execution.step())
+            if execution.live:
+                answer = requests.readline()
+                stopped = json.loads(answer)["stop"] if answer else execution.live
+                if stopped:
+                    told(execution.stop(stopped))
 
 
 def _follow_parent() -> None:

@@ -9,14 +9,12 @@ both sides. The bound is a 95 % interval of the median of the paired ratios, fro
 """
 
 import argparse
-import platform
-import random
 import statistics
 import tempfile
-import time
 from functools import partial
 
 import torch
+from paired import interval, machine, ratios, rounds, seconds
 from torch import nn
 from torch.nn import functional as F
 
@@ -119,32 +117,6 @@ def our_loop(build, data, device, threads, folder):
     return lambda: run_epoch(training, next(epochs), training.model)
 
 
-def seconds(epoch):
-    began = time.perf_counter()
-    epoch()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
-
-
-def interval(ratios):
-    """95 % bootstrap interval of the median."""
-    draw = random.Random(0)
-    medians = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(2000))
-    return medians[50], medians[1949]
-
-
-def compare(first, second, pairs):
-    """Paired times of two loops, in alternating order."""
-    times = []
-    for pair in range(pairs):
-        one, other = (first, second) if pair % 2 == 0 else (second, first)
-        measured = {id(one): seconds(one)}
-        measured[id(other)] = seconds(other)
-        times.append((measured[id(first)], measured[id(second)]))
-    return times
-
-
 def main():
     parser = argparse.ArgumentParser(description="Our training loop over a plain one")
     parser.add_argument("--pairs", type=int, default=7, help="paired epochs (default 7)")
@@ -155,8 +127,7 @@ def main():
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(arguments.threads)
-    machine = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
-    print(f"{machine}, torch {torch.__version__}, {arguments.threads} threads, {arguments.workers} DataLoader workers")
+    print(f"{machine(device, arguments.threads)}, {arguments.workers} DataLoader workers")
     print(f"{'network':<12}{'images':>8}  {'pair':<16}{'images/s':>10}{'plain':>10}{'ratio':>8}   95 % of the median")
     for name in arguments.net or NETS:
         data = dataset(arguments.images or IMAGES[device.type][name])
@@ -167,13 +138,13 @@ def main():
             for each in (ours, plain, same):
                 seconds(each)
             for label, first in (("A/A: plain", same), ("ours", ours)):
-                times = compare(first, plain, arguments.pairs)
-                ratios = [b / a for a, b in times]
-                speeds = [len(data.train) / statistics.median(column) for column in zip(*times)]
-                low, high = interval(ratios)
+                times = rounds({label: first, "plain": plain}, arguments.pairs)
+                faster = ratios(times, "plain", label)
+                speeds = [len(data.train) / statistics.median(column) for column in times.values()]
+                low, high = interval(faster)
                 print(
                     f"{name:<12}{len(data.train):>8}  {label:<16}{speeds[0]:>10,.0f}{speeds[1]:>10,.0f}"
-                    f"{statistics.median(ratios):>8.2f}   {low:.2f} to {high:.2f}",
+                    f"{statistics.median(faster):>8.2f}   {low:.2f} to {high:.2f}",
                     flush=True,
                 )
 

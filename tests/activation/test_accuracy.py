@@ -8,7 +8,8 @@ import torch
 
 from sugar_search import catalog
 from sugar_search.activation import accuracy
-from sugar_search.activation.accuracy import DTYPES, code_errors, inputs, reference, rounding_bound
+from sugar_search.activation.accuracy import DTYPES, code_errors, inputs, reference
+from sugar_search.activation.table.rounding import rounding_bound
 from sugar_search.symbolic.parse import parse
 from sugar_search.symbolic.surrogate import surrogate
 from sugar_search.symbolic.tape import Tape

@@ -39,6 +39,7 @@ struct call {
     char *out;
     uint8_t *codes_out;
     int64_t n;
+    int64_t first;      /* index of the first element */
     int64_t bytes;      /* of codes in a row */
     uint32_t key1, key2; /* of the random numbers */
     int bits, stream;
@@ -128,7 +129,7 @@ static inline struct table table_of(const int32_t *words) {
             from = (b[BELOW] + 1) >> 16;
             if ((b[ABOVE] - 1) >> 16 > to) to = (b[ABOVE] - 1) >> 16;
         }
-        table.ends_16[i][0] = (int16_t)((b[ABOVE] >> 16) + ((b[ABOVE] & 0xFFFF) != 0));
+        table.ends_16[i][0] = (int16_t)(b[ABOVE] >> 16);
         table.ends_16[i][1] = (int16_t)from, table.ends_16[i][2] = (int16_t)to;
     }
     table.low = float_of((uint32_t)words[LOW]), table.high = float_of((uint32_t)words[HIGH]);
@@ -221,8 +222,9 @@ void sugar_search_backward(int path, int type, int threads, int stream, const vo
 }
 
 void sugar_search_encode(int path, int type, int threads, int stream, const void *x, const int32_t *words, void *y,
-                         uint8_t *codes, int64_t rows, int64_t n, int64_t seed, int bits) {
+                         uint8_t *codes, int64_t rows, int64_t n, int64_t seed, int64_t first, int bits) {
     struct call call = {.x = x, .words = words, .out = y, .codes_out = codes, .n = n, .stream = stream, .bits = bits};
+    call.first = first;
     call.bytes = (n * bits + 7) / 8;
     call.key1 = half_f(half_m((uint32_t)seed)) ^ (uint32_t)((uint64_t)seed >> 32);
     call.key2 = half_f(half_m(call.key1 + 0x9E3779B9u));

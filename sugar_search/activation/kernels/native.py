@@ -67,7 +67,7 @@ def _open(path: Path, source: str) -> ctypes.CDLL | None:
     pointer, whole, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
     start = [whole, whole, whole, whole]
     library.sugar_search_backward.argtypes = [*start, pointer, pointer, pointer, pointer, long, long]
-    library.sugar_search_encode.argtypes = [*start, pointer, pointer, pointer, pointer, long, long, long, whole]
+    library.sugar_search_encode.argtypes = [*start, pointer, pointer, pointer, pointer, long, long, long, long, whole]
     library.sugar_search_decode.argtypes = [*start, pointer, pointer, pointer, pointer, long, long, whole]
     library.sugar_search_advise.argtypes = [pointer, long]
     for name in ("backward", "encode", "decode", "advise"):
@@ -106,14 +106,16 @@ def backward(grad: Tensor, x: Tensor, words: Tensor, path: int | None = None) ->
     return out
 
 
-def encode(x: Tensor, words: Tensor, seed: Tensor, bits: int, path: int | None = None) -> tuple[Tensor, Tensor]:
-    """`portable.encode`."""
+def encode(
+    x: Tensor, words: Tensor, seed: Tensor, bits: int, path: int | None = None, first: int = 0
+) -> tuple[Tensor, Tensor]:
+    """`portable.encode`; `first` is the index of the first element."""
     rows, x, order, words = _arrange(x, x.stride(), words)
     y = empty(x.shape, order, x.dtype)
     length = (x.numel() // rows * bits + 7) // 8
     codes = torch.empty((length,) if words.dim() == 1 else (rows, length), dtype=torch.uint8)
     pointers = x.data_ptr(), words.data_ptr(), y.data_ptr(), codes.data_ptr()
-    _call("encode", path, y, rows, *pointers, last=(int(seed), bits))
+    _call("encode", path, y, rows, *pointers, last=(int(seed), first, bits))
     return y, codes
 
 

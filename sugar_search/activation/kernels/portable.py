@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sugar_search.activation.kernels.random_bits import random_bits
 from sugar_search.activation.table.layout import (
     ABOVE,
     BELOW,
@@ -38,12 +39,11 @@ from sugar_search.activation.table.layout import (
 )
 from sugar_search.errors import InputError
 
-__all__ = ["backward", "decode", "derivative", "encode", "in_layout", "layout", "members", "memory", "random_bits"]
+__all__ = ["backward", "decode", "derivative", "encode", "in_layout", "layout", "members", "memory"]
 
 # Intermediate results of this many elements stay in the caches of a CPU, which halves the time.
 _BLOCK = 1 << 16
 _END = (127 + OCTAVES_END) << 23  # the word of 2**OCTAVES_END
-_LOW_32 = 0xFFFFFFFF
 _ONE = 1 << 24  # 1 in fixed point
 
 
@@ -136,7 +136,7 @@ def backward(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
     return out
 
 
-def encode(x: Tensor, words: Tensor, seed: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+def encode(x: Tensor, words: Tensor, seed: Tensor, bits: int, first: int = 0) -> tuple[Tensor, Tensor]:
     """ReLU and, for the backward, g rounded at random to one of 2**bits even steps of the table's range.
 
     The expectation of the decoded value is g(x). NaN, which no code can stand for, gets code 0.
@@ -146,6 +146,7 @@ def encode(x: Tensor, words: Tensor, seed: Tensor, bits: int) -> tuple[Tensor, T
         words: int32 (WORDS,) or (K, WORDS).
         seed: int64, one element.
         bits: 8 or 4.
+        first: the index of the first element.
 
     Returns:
         `relu(x)`, laid out like `x`, and the codes.
@@ -158,8 +159,7 @@ def encode(x: Tensor, words: Tensor, seed: Tensor, bits: int) -> tuple[Tensor, T
     levels = 2**bits - 1
     low, high = _range(tables)
     scale = (levels / (high - low) * _ONE).where(high > low, 0)
-    keys = _keys(seed)
-    first = torch.arange(rows, device=x.device).unsqueeze(1) * n
+    row = torch.arange(rows, device=x.device).unsqueeze(1) * n + first
     position = 0
     size = n if x.device.type != "cpu" else max(_BLOCK // rows // 2 * 2, 2)
     flat = memory(dense, rows)
@@ -167,8 +167,8 @@ def encode(x: Tensor, words: Tensor, seed: Tensor, bits: int) -> tuple[Tensor, T
         values = flat[:, position : position + size]
         scaled = (_evaluate(values, tables) - low) * scale
         scaled = scaled.where(scaled > 0, 0).clamp(max=levels * _ONE)
-        index = first + torch.arange(position, position + values.shape[1], device=x.device)
-        code = (scaled.to(torch.int64) + _mix(index, keys) >> 24).to(torch.uint8)
+        index = row + torch.arange(position, position + values.shape[1], device=x.device)
+        code = (scaled.to(torch.int64) + random_bits(index, seed) >> 24).to(torch.uint8)
         if bits == 4:
             if code.shape[1] % 2:
                 code = torch.nn.functional.pad(code, (0, 1))
@@ -209,50 +209,6 @@ def decode(grad: Tensor, codes: Tensor, words: Tensor, bits: int, stride: Sequen
     for part, (gradients, numbers) in _blocks(out, tables, in_layout(grad, order), codes):
         part.copy_(gradients.to(wide) * _rows(values, numbers.to(torch.int32), row))
     return out
-
-
-def random_bits(index: Tensor, seed: Tensor) -> Tensor:
-    """24 random bits for each element: a hash of its index and the seed.
-
-    With the two halves of the hash `lowbias32`, in unsigned 32 bits, m(h) = (h ^ h >> 16) * 0x7FEB352D, then
-    h ^ h >> 15, and f(h) = h * 0x846CA68B, then h ^ h >> 16, and with the halves of index and seed:
-
-        key1 = f(m(seed_low)) ^ seed_high,  key2 = f(m(key1 + 0x9E3779B9))
-        high = f(m(index_high))                                   (0 for the first 2**32 elements)
-        f(m(index_low ^ key1 ^ high) + key2) >> 8
-
-    Source of the constants: C. Wellons, "Prospecting for hash functions", 2018, public domain.
-
-    Args:
-        index: int64, 0 or more.
-        seed: int64, one element.
-
-    Returns:
-        int64 in [0, 2**24), shape of `index`.
-    """
-    return _mix(index, _keys(seed))
-
-
-def _m(h: Tensor) -> Tensor:
-    h = (h ^ h >> 16) * 0x7FEB352D & _LOW_32
-    return h ^ h >> 15
-
-
-def _f(h: Tensor) -> Tensor:
-    h = h * 0x846CA68B & _LOW_32
-    return h ^ h >> 16
-
-
-def _keys(seed: Tensor) -> tuple[Tensor, Tensor]:
-    seed = seed.reshape(())
-    key1 = _f(_m(seed & _LOW_32)) ^ (seed >> 32 & _LOW_32)
-    return key1, _f(_m(key1 + 0x9E3779B9 & _LOW_32))
-
-
-def _mix(index: Tensor, keys: tuple[Tensor, Tensor]) -> Tensor:
-    key1, key2 = keys
-    h = _m(index & _LOW_32 ^ key1 ^ _f(_m(index >> 32)))
-    return _f(h + key2 & _LOW_32) >> 8
 
 
 def _range(tables: Tensor) -> tuple[Tensor, Tensor]:

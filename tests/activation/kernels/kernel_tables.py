@@ -13,7 +13,7 @@ TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 FORMULAS = (
     "bsilu",
     "where(x > 0, 1, tanh(x) + 1)",
-    "where(x < -3, 0, where(x > 3, 1, (2*x + 3)/6))",
+    "where(x < -3, 0, where(x < 3, (2*x + 3)/6, 1))",
     "where(x > 0.3, where(x < 0.31, 2, 0.5), -1)",
     "1/(1 + x**2)",
 )

@@ -47,14 +47,14 @@ def test_every_value_of_16_bits(path, dtype):
         assert same(native.backward(grad, x, table, path), portable.backward(grad, x, table))
 
 
-def test_indices_past_32_bits_use_their_upper_half():
-    # 2**32 elements do not fit here; members of a length that leaves rests reach all but the carry.
-    x = torch.randn(7, 1001)
-    table, seed = words().repeat(7, 1), torch.tensor(3)
-    for path in PATHS_HERE:
-        assert torch.equal(native.encode(x, table, seed, 4, path)[1], portable.encode(x, table, seed, 4)[1])
-    low, high = torch.tensor([5]), torch.tensor([5 + 2**32])
-    assert portable.random_bits(low, seed) != portable.random_bits(high, seed)
+@pytest.mark.parametrize("first", [2**32 - 7, 2**32 - 32, 2**32, 2**45 + 3])
+def test_elements_past_32_bits(first):
+    x, seed = torch.randn(3, 101), torch.tensor(3)
+    for table in (words(), several(3)):
+        expected = portable.encode(x, table, seed, 4, first)[1]
+        assert not torch.equal(expected, portable.encode(x, table, seed, 4)[1])
+        for path in PATHS_HERE:
+            assert torch.equal(native.encode(x, table, seed, 4, path, first)[1], expected)
 
 
 @pytest.mark.parametrize("elements", [(1 << 21) + 37, (1 << 23) + 64])

@@ -61,10 +61,27 @@ class _Once(torch.autograd.Function):
 
 def once(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
     """`grad * g(x)` in a backward pass; a derivative of it raises."""
+    return _again(operators.backward, _Once, grad, x, words)
+
+
+def _again(operator: Any, function: type[torch.autograd.Function], *inputs: Any) -> Tensor:
+    """The operator itself where nothing can differentiate or batch it, else the Function around it."""
     # Dynamo cannot trace a Function inside a backward; compiled graphs refuse second derivatives themselves.
-    run = operators.backward if torch.compiler.is_compiling() else _Once.apply
-    product: Tensor = run(grad, x, words)
-    return product
+    plain = torch.compiler.is_compiling() or not (torch.is_grad_enabled() or transformed())
+    result: Tensor = operator(*inputs) if plain else function.apply(*inputs)
+    return result
+
+
+class _EagerTableReLU(torch.autograd.Function):
+    # The old form of a Function: with `setup_context` torch reads the signature at each call, which takes 25 us.
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, words: Tensor) -> Tensor:
+        ctx.save_for_backward(x, words)
+        return operators.relu(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return once(grad, *ctx.saved_tensors), None
 
 
 class _TableReLU(torch.autograd.Function):
@@ -91,18 +108,14 @@ class _TableReLU(torch.autograd.Function):
 
 class _TableReLUInPlace(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, before: Tensor, words: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, words: Tensor) -> Tensor:
+        ctx.save_for_backward(x.clone(), words)
+        ctx.mark_dirty(x)
         return torch.ops.aten.relu_.default(x)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.mark_dirty(inputs[0])
-        ctx.save_for_backward(*inputs[1:])
-
-    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        before, words = ctx.saved_tensors
-        return once(grad, before, words), None, None
+        return once(grad, *ctx.saved_tensors), None
 
 
 class _OnceDecoded(torch.autograd.Function):
@@ -125,43 +138,22 @@ class _OnceDecoded(torch.autograd.Function):
         raise RuntimeError('a batch of gradients needs memory="exact": codes belong to one backward pass')
 
 
-def _decoded(ctx: Any, grad: Tensor) -> Tensor:
-    codes, words = ctx.saved_tensors
-    run = operators.decode if torch.compiler.is_compiling() else _OnceDecoded.apply
-    return run(grad, codes, words, ctx.bits, ctx.strides)
-
-
 class _CodedReLU(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, words: Tensor, seed: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-        return operators.relu_encode(x, words, seed, bits)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        y, codes = output
-        ctx.mark_non_differentiable(codes)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(codes, inputs[1])
-        ctx.bits, ctx.strides = inputs[3], y.stride()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, _: Any) -> Any:
-        return None if grad is None else _decoded(ctx, grad), None, None, None
-
-
-class _CodedReLUInPlace(torch.autograd.Function):
-    # In one step, for the strides of y are not those of x where x has gaps.
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, words: Tensor, seed: Tensor, bits: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, words: Tensor, seed: Tensor, bits: int, inplace: bool) -> Tensor:
         y, codes = operators.relu_encode(x, words, seed, bits)
-        ctx.mark_dirty(x)
         ctx.save_for_backward(codes, words)
+        # Codes lie in the memory order of y, which is not that of x where x has gaps.
         ctx.bits, ctx.strides = bits, y.stride()
-        return x.copy_(y)
+        if inplace:
+            ctx.mark_dirty(x)
+            return x.copy_(y)
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return _decoded(ctx, grad), None, None, None
+        codes, words = ctx.saved_tensors
+        return _again(operators.decode, _OnceDecoded, grad, codes, words, ctx.bits, ctx.strides), None, None, None, None
 
 
 def _apply(x: Tensor, words: Tensor) -> Tensor:
@@ -182,11 +174,12 @@ def table_relu(x: Tensor, words: Tensor, inplace: bool = False) -> Tensor:
             return x.copy_(table_relu(x.clone(), words))
         if not (x.requires_grad and torch.is_grad_enabled()):
             return torch.ops.aten.relu_.default(x)
-        return _TableReLUInPlace.apply(x, x.detach().clone(), words)
+        return _TableReLUInPlace.apply(x, words)
     # Inside transforms Dynamo inlines the forward and would silently differentiate plain ReLU (see `function`).
-    if torch.compiler.is_dynamo_compiling() and transformed():
+    compiling, inside = torch.compiler.is_dynamo_compiling(), transformed()
+    if compiling and inside:
         return torch.compiler.disable(_apply)(x, words)
-    return _TableReLU.apply(x, words)
+    return (_TableReLU if compiling or inside else _EagerTableReLU).apply(x, words)
 
 
 def new_seed(device: torch.device) -> Tensor:
@@ -210,8 +203,4 @@ def coded_relu(x: Tensor, words: Tensor, bits: int, inplace: bool = False) -> Te
         return table_relu(x, words, inplace)
     if inplace and torch.compiler.is_dynamo_compiling():
         return x.copy_(coded_relu(x.clone(), words, bits))
-    seed = new_seed(x.device)
-    if inplace:
-        return _CodedReLUInPlace.apply(x, words, seed, bits)
-    y: Tensor = _CodedReLU.apply(x, words, seed, bits)[0]
-    return y
+    return _CodedReLU.apply(x, words, new_seed(x.device), bits, inplace)

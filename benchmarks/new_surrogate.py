@@ -8,10 +8,10 @@ torch.compile of the same network with the formula in it.
 """
 
 import argparse
+import random
 import statistics
 import time
 
-import numpy as np
 import torch
 from paired import machine
 from torch import nn
@@ -31,7 +31,7 @@ X = torch.linspace(-6, 6, 64)
 
 def formulas(space, wanted, seed=0):
     """Texts of different surrogates that the space admits."""
-    grammar, rng, found = load_space(space).content.grammar, np.random.default_rng(seed), {}
+    grammar, rng, found = load_space(space).content.grammar, random.Random(seed), {}
     while len(found) < wanted:
         drawn = expression(grammar, sample(grammar, rng))
         text = to_text(drawn)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from sugar_search.search.pinned import load_table, tables
+from sugar_search.training.dying_relu import study_of
 
 MODELS = {"ResNet-18": "resnet18", "VGG-16": "vgg16", "Conv2NeXt": "conv2next", "Swin Transformer": "swin_t"}
 ACTIVATIONS = {"swish": "silu", "relu(base)": "relu", "gelu(base)": "gelu", "b-silu": "bsilu"}
@@ -74,6 +75,46 @@ def of_trials(table: str) -> dict[Key, tuple[float, float]]:
     return found
 
 
+METHODS = {"Symmetric (He init)*": "he", "RAI*": "rai", "B-SiLU": "bsilu"}
+
+
+def cells_after(text: str, title: str) -> list[list[str]]:
+    """The rows of a table whose first column names a function f_i, filled in where it is blank."""
+    rows, function = [], ""
+    for line in text[text.index(title) :].splitlines()[3:]:
+        if "\t" not in line:
+            break
+        name, *rest = line.split("\t")
+        function = f"f{found[1]}" if (found := re.match(r"\$f_(\d)", name)) else function
+        rows.append([function, *rest])
+    return rows
+
+
+def of_paper_dying(text: str) -> dict[tuple[str, ...], float]:
+    """Shares of Table 2 by function, method and category, and ends of ranges of Table 3."""
+    found = {}
+    for function, method, *shares in cells_after(text, "Table 2: "):
+        for category, share in zip("ABCD", shares, strict=True):
+            if share.strip() != "-":
+                found[function, METHODS[method.strip()], category] = float(share)
+    for function, category, cell in cells_after(text, "Table 3: "):
+        if ends := re.findall(r"\d+\.\d+", cell):
+            for end, value in zip(("low", "high"), ends, strict=True):
+                found[function, category.strip("()"), end] = float(value)
+    return found
+
+
+def of_trials_dying() -> dict[tuple[str, ...], float]:
+    """The same from trials/table2.toml."""
+    found: dict[tuple[str, ...], float] = {}
+    for function, target in study_of().targets.items():
+        for method, shares in target.shares.items():
+            found |= {(function, method, category): share for category, share in shares.items()}
+        for category, ends in target.ranges.items():
+            found |= {(function, category, end): value for end, value in zip(("low", "high"), ends, strict=True)}
+    return found
+
+
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -89,6 +130,13 @@ def main() -> None:
                     differing += 1
                     print(f"{table} {key} {what}: paper {printed}, trials {pinned}")
         print(f"{table}: {len(paper)} rows in the paper, {len(ours)} in trials/")
+    paper, ours = of_paper_dying(text), of_trials_dying()
+    for key in sorted({*paper, *ours}):
+        compared += 1
+        if paper.get(key) != ours.get(key):
+            differing += 1
+            print(f"tables 2 and 3 {key}: paper {paper.get(key)}, trials {ours.get(key)}")
+    print(f"tables 2 and 3: {len(paper)} numbers in the paper, {len(ours)} in trials/")
     print(f"{compared} numbers compared, {differing} differ")
     sys.exit(bool(differing))
 

@@ -1,4 +1,4 @@
-"""`sugar-search reproduce table1 | table4 | table5 | fig1 | fig8`: the paper's tables, trained here, and figures."""
+"""`sugar-search reproduce table1 ... table5 | fig1 | fig8`: the paper's tables, trained here, and figures."""
 
 import json
 import sys
@@ -14,12 +14,13 @@ __all__ = ["reproduce"]
 
 def reproduce(
     context: typer.Context,
-    table: Annotated[str, typer.Argument(metavar="NAME", help="table1, table4, table5, fig1 or fig8.")],
+    table: Annotated[str, typer.Argument(metavar="NAME", help="table1 to table5, fig1 or fig8.")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs with their time on this machine and disk; train nothing.")
     ] = False,
     arch: Annotated[list[str] | None, typer.Option(help="Only this architecture; may be repeated.")] = None,
     surrogate: Annotated[list[str] | None, typer.Option(help="Only this surrogate; may be repeated.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Only this function of table2; may be repeated.")] = None,
     protocol: Annotated[
         str,
         typer.Option(help="paper: select epochs as it did; validation: never by test data."),
@@ -48,6 +49,23 @@ def reproduce(
     if table in FIGURES:
         _draw(context, table, out, as_json=as_json)
         return
+    from sugar_search.cli import _dying_relu
+
+    if table in _dying_relu.TABLES:
+        _dying_relu.run(
+            context,
+            table,
+            dry_run=dry_run,
+            surrogates=surrogate or (),
+            targets=target or (),
+            epochs=epochs,
+            repeats=repeats,
+            out=out,
+            as_json=as_json,
+        )
+        return
+    if target:
+        raise InputError("--target belongs to table2 and table3", target[0], "drop it")
     from sugar_search.cli._sitting import notes, sit
     from sugar_search.report.reproduction import dry_run_text, results, write_table
     from sugar_search.search.pinned import tables
@@ -66,7 +84,7 @@ def reproduce(
     }
     filters = {"archs": arch or (), "surrogates": surrogate or (), "protocol": protocol}
     if table not in tables():
-        raise UnknownNameError.of("what to reproduce", given, [*tables(), *FIGURES])
+        raise UnknownNameError.of("what to reproduce", given, [*tables(), *_dying_relu.TABLES, *FIGURES])
     found = find_table(table)
     plans = table_plans(found, epochs=epochs, repeats=repeats, out=out, storage=storage, **filters, **options)
     if dry_run:

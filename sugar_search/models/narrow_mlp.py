@@ -1,10 +1,14 @@
 """Narrow and deep perceptron of the dying-ReLU study: 10 hidden ReLU layers of width 2.
 
-Source: Appendix A of arXiv 2505.22074, after Lu et al. (arXiv 1903.06733). There are two initialisations:
+Source: Appendix A of arXiv 2505.22074, after Lu et al. (arXiv 1903.06733). There are three initialisations:
 
 - "he": weights are He-normal, N(0, 2/fan_in). The paper does not state the biases; zeros are used.
 - "rai": the randomized asymmetric initialisation of Lu et al., in every linear layer. Each row of weights and bias is
   drawn from N(0, 0.6007**2 / fan_in), then one entry of it, chosen at random, is replaced by a draw from Beta(2, 1).
+- "rai-later": the same in every layer but the first, which is "he".
+
+Which layers Lu et al. mean is not settled. On f1 100 runs of "rai" gave 54 % collapsed, 14 % learned in part and 32 %
+learned; "rai-later" gave 43, 22 and 35 %; Lu et al. report 40.3, 22.4 and 37.3 %.
 """
 
 import math
@@ -26,22 +30,23 @@ def build(input_shape: tuple[int, ...], outputs: int, *, init: str = "he") -> nn
     Args:
         input_shape: of one sample; it is flattened.
         outputs: number of targets.
-        init: "he" or "rai".
+        init: "he", "rai" or "rai-later".
 
     Raises:
-        InputError: `init` is neither.
+        InputError: `init` is none of them.
     """
     if init not in INITIALISATIONS:
-        known = " or ".join(INITIALISATIONS)
-        raise InputError(f"option init of arch narrow_mlp must be {known}", init, "choose one")
+        known = ", ".join(INITIALISATIONS)
+        raise InputError(f"option init of arch narrow_mlp must be one of {known}", init, "choose one")
     widths = (math.prod(input_shape), *[WIDTH] * DEPTH)
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs, width in pairwise(widths):
         layers += [nn.Linear(inputs, width), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Linear(WIDTH, outputs))
-    for module in model:
-        if isinstance(module, nn.Linear):
-            INITIALISATIONS[init](module)
+    first, later = INITIALISATIONS[init]
+    linear = [module for module in model if isinstance(module, nn.Linear)]
+    for number, layer in enumerate(linear):
+        later(layer) if number else first(layer)
     return model
 
 
@@ -59,4 +64,4 @@ def _rai(layer: nn.Linear) -> None:
     layer.bias.copy_(rows[:, -1])
 
 
-INITIALISATIONS = {"he": _he, "rai": _rai}
+INITIALISATIONS = {"he": (_he, _he), "rai": (_rai, _rai), "rai-later": (_he, _rai)}  # of the first layer and the others

@@ -67,9 +67,10 @@ class Block:
     def _bind(self, buffers: Sequence[Tensor]) -> None:
         """Takes over new buffers, with gradients and views that fit."""
         self.parameters = [nn.Parameter(each) for each in buffers]
-        for parameter in self.parameters:
-            parameter.grad = torch.zeros_like(parameter)
-        self.stack: list[Stack] = stack_of(self.layout, self.buffers, [p.grad for p in self.parameters])
+        self.gradients = [torch.zeros_like(each) for each in buffers]
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.grad = gradient
+        self.stack: list[Stack] = stack_of(self.layout, self.buffers, self.gradients)
         device = self.parameters[0].device
         self.relu_gradient: Callable[[Tensor, Tensor], Tensor] = relu_gradient(
             [member.surrogate for member in self.members], device
@@ -149,6 +150,7 @@ def _holder(parameters: Sequence[nn.Parameter]) -> nn.Module:
     holder = nn.Module()
     holder.register_parameter("weights", parameters[0])
     if len(parameters) > 1:
-        holder.add_module("apart", nn.Module())
-        holder.apart.register_parameter("bias", parameters[1])
+        apart = nn.Module()
+        apart.register_parameter("bias", parameters[1])
+        holder.add_module("apart", apart)
     return holder

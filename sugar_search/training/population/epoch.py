@@ -66,7 +66,7 @@ def run_epoch(block: Block, split: Split, look: Look, epoch: int) -> Pass:
         backward(block.stack, values, before, gradient, block.relu_gradient)
         total += losses if summed else losses * size
         if recipe.gradient_clip is not None:
-            _clip([parameter.grad for parameter in block.parameters], recipe.gradient_clip)
+            _clip(block.gradients, recipe.gradient_clip)
         block.optimizer.step()
     terms = len(sizes) if summed else sum(sizes)
     return Pass(total / terms, lr, sum(sizes), time.perf_counter() - began)

@@ -35,7 +35,8 @@ def judged(block: Block, split: Split, look: Look) -> list[Metrics]:
     sizes = [min(CHUNK, samples - start) for start in range(0, samples, CHUNK)]
     for inputs, targets in gathered(split, look, rows, sizes):
         values, _ = forward(block.stack, inputs)
-        outputs, size = values[-1][:, :, : targets.shape[-1]], targets.shape[-1]
+        size = targets.shape[-1]
+        outputs = values[-1][:, :, :size]
         losses += loss(recipe, outputs, targets)
         found = hits(outputs, targets)
         right = found if right is None or found is None else right + found
@@ -44,8 +45,8 @@ def judged(block: Block, split: Split, look: Look) -> list[Metrics]:
         positive = [count + y[:, :, :size].sign().sum(dim=2) for count, y in zip(positive, sites)]
     terms = math.ceil(samples / recipe.batch_size) if recipe.loss == "mse-sum" else samples
     counts = torch.cat(positive, dim=1)  # of samples, by member and unit
-    outputs, units = counts.shape[1] * samples, counts.shape[1]
-    sparsity = (outputs - counts.double().sum(dim=1)) / outputs
+    units = counts.shape[1]
+    sparsity = (units * samples - counts.double().sum(dim=1)) / (units * samples)
     dead = 1 - (counts > 0).sum(dim=1).double() / units
     accuracy = [None] * len(members) if right is None else (right.double() / samples).tolist()
     return [Metrics(*each) for each in zip((losses / terms).tolist(), accuracy, sparsity.tolist(), dead.tolist())]

@@ -100,10 +100,10 @@ def backward(
 def _affine(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     if weight.shape[2] > NARROW:
         return torch.baddbmm(bias, weight, x)
-    z = torch.addcmul(bias, weight[:, :, :1], x[:, :1])
+    z = weight[:, :, :1] * x[:, :1]
     for unit in range(1, weight.shape[2]):
         z.addcmul_(weight[:, :, unit : unit + 1], x[:, unit : unit + 1])
-    return z
+    return z.add_(bias)
 
 
 def _pulled(weight: Tensor, gradient: Tensor) -> Tensor:

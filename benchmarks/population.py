@@ -23,7 +23,7 @@ import torch
 from sugar_search.search.pinned import load_baselines
 from sugar_search.training.dying_relu import run_target, study_of
 from sugar_search.training.loop import train
-from sugar_search.training.population import train_population
+from sugar_search.training.population.train import train_population
 from sugar_search.training.recipe import load_recipe
 from sugar_search.training.run import RunSpec
 

@@ -108,14 +108,11 @@ def _epochs(jobs: Sequence[Job]) -> Iterator[dict[int, EpochRecord | DivergedErr
 def _alone(spec: RunSpec) -> Iterator[dict[int, EpochRecord | DivergedError]]:
     from sugar_search.training.loop import train
 
-    epochs = iter(train(spec))
     try:
-        for record in epochs:
+        for record in train(spec):
             yield {0: record}
     except DivergedError as error:
         yield {0: error}
-    finally:
-        epochs.close()  # type: ignore[attr-defined]
 
 
 def _result(found: EpochRecord | DivergedError) -> EpochRecord | Outcome:

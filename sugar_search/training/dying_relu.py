@@ -24,7 +24,7 @@ from sugar_search.errors import DivergedError, InputError
 from sugar_search.schema import load_schema
 from sugar_search.symbolic.surrogate import Surrogate, surrogate
 from sugar_search.training.checkpoint import write_atomically
-from sugar_search.training.population import train_population
+from sugar_search.training.population.train import train_population
 from sugar_search.training.recipe import Recipe, load_recipe
 from sugar_search.training.run import RunSpec
 

@@ -168,6 +168,7 @@ def test_a_run_that_failed_by_accident_is_tried_again_and_one_that_diverged_is_n
 ):
     from sugar_search.errors import DivergedError
     from sugar_search.training import loop
+    from sugar_search.training.population import servable
 
     train = loop.train
 
@@ -180,6 +181,7 @@ def test_a_run_that_failed_by_accident_is_tried_again_and_one_that_diverged_is_n
         return train(spec)
 
     words = ["reproduce", "small", "--arch", "mlp", "--repeats", "1", *options]
+    monkeypatch.setattr(servable, "servable", lambda spec: "every run alone, by the loop")
     monkeypatch.setattr(loop, "train", bad)
     code, out, _ = sugar(*words)
     assert code == 0 and "0 (1 failed)" in out and "no space left on device" in out

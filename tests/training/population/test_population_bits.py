@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from sugar_search.symbolic.surrogate import surrogate
-from sugar_search.training.population import begin, gradient, train_population
+from sugar_search.training.population import begin, gradient
 from sugar_search.training.population.layout import layout_of
 from sugar_search.training.population.passes import backward, forward, stack_of
+from sugar_search.training.population.train import train_population
 
 SURROGATES = [None, "bsilu", "nelu", "gelu", "selu", "-x*exp(-x**2)", None]
 OPTIONS = {

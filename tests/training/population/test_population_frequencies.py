@@ -6,7 +6,7 @@ import pytest
 
 from sugar_search.training.dying_relu import category, study_of
 from sugar_search.training.loop import train
-from sugar_search.training.population import train_population
+from sugar_search.training.population.train import train_population
 
 
 @pytest.mark.long

@@ -9,8 +9,9 @@ import pytest
 from sugar_search.errors import DivergedError, InputError
 from sugar_search.symbolic.surrogate import surrogate
 from sugar_search.training import loop
-from sugar_search.training.population import members, store, train, train_population
+from sugar_search.training.population import members, store, train
 from sugar_search.training.population.block import Block
+from sugar_search.training.population.train import train_population
 from sugar_search.training.state import finished
 
 SURROGATES = [None, "bsilu", "nelu", "selu"]

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from sugar_search.symbolic.surrogate import surrogate
 from sugar_search.training.loop import train
-from sugar_search.training.population import train_population
+from sugar_search.training.population.train import train_population
 
 ADAM = {"optimizer": {"name": "adam", "lr": 0.005}, "schedule": {"name": "constant"}}
 SURROGATES = [None, "bsilu", "nelu", "elu", "x/(1 + x**2) + 1", "where(x > 0, where(x > 3, 1, x/3 + 0.5), 0.2)"]

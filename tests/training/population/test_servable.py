@@ -7,8 +7,9 @@ from torch import nn
 
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import surrogate
-from sugar_search.training.population import kin, servable, train_population
 from sugar_search.training.population.layout import obstacle
+from sugar_search.training.population.servable import kin, servable
+from sugar_search.training.population.train import train_population
 
 
 def test_both_perceptrons_are_servable(make_spec):

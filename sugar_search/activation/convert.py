@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from sugar_search.activation.eligible import eligible_in_run, eligible_sites
+from sugar_search.activation.eligible import told
 from sugar_search.activation.intercept import Injected, Injection, conversion_of, converted_class, original_class
 from sugar_search.activation.kinds import KINDS, check_kinds
 from sugar_search.activation.leftover import leftover_of_copy
@@ -125,7 +125,7 @@ def convert(
     others = [part for part in parts if part.kind not in wanted and not part.obstacle]
     if not chosen:
         raise _nothing(model, wanted, blocked, others)
-    eligible = _eligible(model, wanted, example) if memory == "recompute" else ""
+    eligible = told(model, wanted, example) if memory == "recompute" else ""
     injections = {kind: Injection(kind, template.surrogate, sugar, method, memory) for kind in wanted}
     new = _new_modules(chosen, template)
     classes = _new_classes(chosen, injections)
@@ -256,17 +256,6 @@ def _report(template: SugarReLU, chosen: Sequence[Part], blocked: Sequence[Part]
     left = [part for part in others if not part.converted]
     if left:
         log.info("left alone: %s; %s", _count(left), _remedy([*chosen, *left], "to convert them too"))
-
-
-def _eligible(model: nn.Module, kinds: Sequence[str], example: Any) -> str:
-    """How many sites keep nothing for the backward pass, as a clause."""
-    if example is None:
-        found = eligible_sites(model, kinds)
-    else:
-        found = eligible_in_run(model, *(example if isinstance(example, tuple) else (example,)), sites=kinds)
-    if found is None:
-        return "how many sites follow a batch norm only a run can tell; give example=..."
-    return f"{found.eligible} of {found.total} plain sites follow a batch norm and keep nothing, the others their input"
 
 
 def _report_leftover(counts: dict[str, int]) -> None:

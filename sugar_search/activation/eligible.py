@@ -6,7 +6,7 @@ records in a run.
 
 import copy
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ from sugar_search.activation.kinds import FUNCTIONS, METHODS, check_kinds, kind_
 from sugar_search.activation.leftover import _kind, _nodes, _tensors, _tracked, _uncompiled
 from sugar_search.activation.recompute import recomputable
 
-__all__ = ["Eligible", "eligible_in_run", "eligible_sites"]
+__all__ = ["Eligible", "eligible_in_run", "eligible_sites", "told"]
 
 log = logging.getLogger("sugar_search")
 
@@ -82,6 +82,23 @@ def eligible_in_run(model: nn.Module, *inputs: Any, sites: str | Iterable[str] =
         output = copy.deepcopy(model)(*[_tracked(x) for x in inputs])
     nodes = [node for node in _nodes(_tensors(output)) if _kind(node) in wanted]
     return Eligible(sum(recomputable(node.next_functions[0][0]) for node in nodes), len(nodes))
+
+
+def told(model: nn.Module, kinds: Sequence[str], example: Any = None) -> str:
+    """How many sites keep nothing for the backward pass, as a clause.
+
+    Args:
+        model: any module, not converted.
+        kinds: of activation.
+        example: inputs for a run, a tensor or a tuple; None to trace without one.
+    """
+    if example is None:
+        found = eligible_sites(model, kinds)
+    else:
+        found = eligible_in_run(model, *(example if isinstance(example, tuple) else (example,)), sites=kinds)
+    if found is None or not found.total:
+        return "sites that follow a batch norm keep nothing; how many only a run of the plain model can tell"
+    return f"{found.eligible} of {found.total} plain sites follow a batch norm and keep nothing, the others their input"
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Self, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from sugar_search.activation.exact import compile_tape
 from sugar_search.activation.fgi import exported_relu, fgi_direct, fgi_indirect
@@ -72,8 +72,8 @@ class SugarReLU(nn.Module):
         self.inplace = inplace
         # The kind that `convert` replaced, a key of `activation.kinds.KINDS`.
         self.kind = "relu"
-        # Not among saved buffers: it follows from the surrogate.
-        self.register_buffer("table", None, persistent=False)
+        # No buffer: it follows from the surrogate, and what averages or broadcasts buffers must leave it alone.
+        self.table: Tensor | None = None
         self._bind()
 
     def _bind(self) -> None:
@@ -82,22 +82,22 @@ class SugarReLU(nn.Module):
         self._code = compile_tape(self.surrogate.tape)
         tabled = _tabled(self.surrogate, self.sugar, self.method, self.memory)
         words = _words(self.surrogate, self.memory) if tabled else None
-        if words is None:
-            self.table = None
-        elif self.table is None:
-            self.table = words.clone()
+        if words is None or self.table is None:
+            self.table = words
         else:
             # The same tensor, so that compiled networks see the new values.
             with torch.no_grad():
                 self.table.copy_(words)
+        self._value: Callable[[Tensor], Tensor] | None = None
         if not self.sugar:
             activation = self.surrogate.activation_tape
             assert activation is not None  # _check refused it
             self._function = activation_function(activation, self.surrogate.tape)
-        elif self.method in ("auto", "exact"):
+            self._value = compile_tape(activation)
+        elif self.method in ("auto", "table", "exact"):
             self._function = relu_function(self.surrogate.tape)
 
-    def use(self, surrogate: str | Surrogate, *, region: str = "all", **parameters: float) -> Self:
+    def use(self, surrogate: str | Surrogate, *, region: str | None = None, **parameters: float) -> Self:
         """Trains with another surrogate, or other parameters, from now on; returns the module.
 
         The table is overwritten where it lies, so schedules of a parameter cost a table each (a few milliseconds) and
@@ -105,14 +105,15 @@ class SugarReLU(nn.Module):
 
         Args:
             surrogate: as in the constructor.
-            region: as in the constructor.
+            region: as in the constructor; None keeps that of a `Surrogate`, and else the module's.
             **parameters: as in the constructor.
 
         Raises:
             InputError: as in the constructor; the module is then unchanged.
         """
         values: dict[str, Any] = dict(parameters)
-        made = make_surrogate(surrogate, region=region, **values)
+        kept = "all" if isinstance(surrogate, Surrogate) else self.surrogate.region
+        made = make_surrogate(surrogate, region=kept if region is None else region, **values)
         _check(made, self.sugar, self.method, self.memory)
         self.surrogate = made
         self._bind()
@@ -124,23 +125,31 @@ class SugarReLU(nn.Module):
 
     def call(self, x: Tensor, inplace: bool) -> Tensor:
         """`forward`, in place or not."""
-        if self.sugar and torch.compiler.is_exporting():
+        if torch.compiler.is_exporting():
             made = self._exported(x, inplace)
             return x.copy_(made) if inplace else made
-        if self.table is not None and not (self.method == "auto" and x.dtype == torch.float64):
+        if self.sugar and (isinstance(x, fx.Proxy) or _traced()):
+            return torch.ops.aten.relu_.default(x) if inplace else torch.ops.aten.relu.default(x)
+        if self.table is not None and _plain(x) and not (self._wants_formula and x.dtype == torch.float64):
             return self._read(x, self.table, inplace)
         if self._function is not None:
             return self._function(x, inplace)
         literal = fgi_indirect if self.method == "indirect" else fgi_direct
         return x.copy_(literal(x.clone(), self.surrogate)) if inplace else literal(x, self.surrogate)
 
+    @property
+    def _wants_formula(self) -> bool:
+        """Whether float64 runs the formula."""
+        return self.method == "auto" and self.memory == "exact"
+
     def _read(self, x: Tensor, table: Tensor, inplace: bool) -> Tensor:
         """By the table, keeping what `memory` says."""
         if table.device != x.device:
             # A module that stands for functional calls belongs to no model that would move it.
-            table = table.to(x.device)
-            if not torch.compiler.is_compiling():
-                self.table = table
+            if torch.compiler.is_compiling() or x.is_meta:
+                table = table.to(x.device)
+            else:
+                table = self.table = _words(self.surrogate, self.memory, x.device)
         if self.memory in BITS:
             return coded_relu(x, table, BITS[self.memory], inplace)
         if self.memory == "recompute" and (source := source_of(x)) is not None:
@@ -148,16 +157,20 @@ class SugarReLU(nn.Module):
         return table_relu(x, table, inplace)
 
     def _exported(self, x: Tensor, inplace: bool) -> Tensor:
-        """What a graph of `torch.export` holds: the surrogate when it is to be trained, else ReLU alone."""
+        """What a graph of `torch.export` holds: the surrogate when it is to be trained, else the forward alone."""
+        if self._value is not None:
+            return self._value(x)
         if self.training and torch.is_grad_enabled():
             return exported_relu(x.clone() if inplace else x, self._code)
         return torch.ops.aten.relu.default(x)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Moves the module. The table is written again, for `to_empty` and the like leave it undefined."""
+        """Moves the module, and the table with it; `to_empty` and the like would leave it undefined."""
         result = super()._apply(fn, recurse)
-        if self.table is not None and not self.table.is_meta:
-            self.table.copy_(_words(self.surrogate, self.memory))
+        if self.table is not None:
+            device = fn(torch.empty(0, device=self.table.device)).device
+            if device not in (self.table.device, torch.device("meta")):
+                self.table = _words(self.surrogate, self.memory, device)
         return result
 
     def extra_repr(self) -> str:
@@ -187,24 +200,31 @@ class SugarReLU(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled functions close over classes of their own and cannot be pickled; the other side rebuilds them.
-        return {key: value for key, value in super().__getstate__().items() if key not in ("_function", "_code")}
+        compiled = ("_function", "_code", "_value")
+        return {key: value for key, value in super().__getstate__().items() if key not in compiled}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._bind()
 
 
-def _words(surrogate: Surrogate, memory: str) -> Tensor:
-    """The table's words, on the CPU."""
+def _words(surrogate: Surrogate, memory: str, device: torch.device | None = None) -> Tensor:
+    """The table's words on a device, as a tensor that can be saved for a backward wherever it is made."""
     table = (ranged_table_of if memory in BITS else table_of)(surrogate.tape)
-    return torch.from_numpy(table.words.copy())
+    with torch.inference_mode(False):
+        return torch.from_numpy(table.words.copy()).to(device or "cpu")
+
+
+def _plain(x: Tensor) -> bool:
+    """Whether the kernels take x: no sparse, nested, quantized or distributed tensor."""
+    return type(x) in (Tensor, nn.Parameter) and x.layout is torch.strided and not x.is_nested and x.is_floating_point()
 
 
 def _tabled(surrogate: Surrogate, sugar: bool, method: str, memory: str) -> bool:
     """Whether the gradient comes from a table."""
     if not sugar or method not in ("auto", "table"):
         return False
-    return method == "table" or memory in BITS or table_of(surrogate.tape).error <= SAMPLED
+    return method == "table" or memory != "exact" or table_of(surrogate.tape).error <= SAMPLED
 
 
 def _check(surrogate: Surrogate, sugar: bool, method: str, memory: str) -> None:
@@ -227,6 +247,11 @@ def _check(surrogate: Surrogate, sugar: bool, method: str, memory: str) -> None:
             surrogate.title,
             "give a family that has one, or surrogate(activation=...)",
         )
-    if (method == "table" or memory in BITS) and (error := table_of(surrogate.tape).error) > SAMPLED:
+    if (method == "table" or memory != "exact") and (error := table_of(surrogate.tape).error) > SAMPLED:
         rule = f"a table must hold the surrogate to {SAMPLED:g} of max |g|"
         raise InputError(rule, f"{surrogate.title} with an error of {error:.2g}", 'use method="auto", memory="exact"')
+
+
+def _traced() -> bool:
+    """Whether torch.jit traces; torch.compile cannot look into the question."""
+    return not torch.compiler.is_dynamo_compiling() and bool(torch._C._is_tracing())

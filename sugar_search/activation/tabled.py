@@ -176,6 +176,8 @@ def table_relu(x: Tensor, words: Tensor, inplace: bool = False) -> Tensor:
             return torch.ops.aten.relu_.default(x)
         return _TableReLUInPlace.apply(x, words)
     # Inside transforms Dynamo inlines the forward and would silently differentiate plain ReLU (see `function`).
+    if not (x.requires_grad and torch.is_grad_enabled()) and not transformed():
+        return torch.ops.aten.relu.default(x)
     compiling, inside = torch.compiler.is_dynamo_compiling(), transformed()
     if compiling and inside:
         return torch.compiler.disable(_apply)(x, words)

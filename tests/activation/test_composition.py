@@ -205,3 +205,13 @@ def test_export_for_training_keeps_the_surrogate(strict, inplace):
     x = torch.cat([X[:1], torch.tensor([[-0.5, 1e30, -1e30]])])
     assert torch.equal(program(x.clone()), torch.relu(x))
     torch.testing.assert_close(backward(lambda x: program(x * 1), X), G)
+
+
+@pytest.mark.parametrize("strict", (False, True))
+def test_export_for_training_without_injection(strict):
+    net = nn.Sequential(nn.Linear(3, 3), SugarReLU("elu", sugar=False))
+    program = torch.export.export(net, (X,), strict=strict).module()
+    program(X).square().sum().backward()
+    wanted = torch.autograd.grad(net(X).square().sum(), list(net.parameters()))
+    for parameter, expected in zip(program.parameters(), wanted):
+        torch.testing.assert_close(parameter.grad, expected)

@@ -9,7 +9,7 @@ import torch
 from sugar_search.activation.convert import convert, sites
 from sugar_search.vision import load
 
-OURS = {"_TableReLUBackward", "_TableReLUInPlaceBackward"}
+OURS = {"_EagerTableReLUBackward", "_TableReLUInPlaceBackward"}
 
 # Library, name, image size, options, kind, sites as modules and as calls.
 NETWORKS = [

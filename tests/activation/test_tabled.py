@@ -132,6 +132,71 @@ def test_half_and_meta_moves_leave_the_table_whole():
     assert torch.equal(backward(net.to("meta").to_empty(device="cpu")[1]), wanted("bsilu"))
 
 
+def test_a_run_on_the_meta_device_or_in_inference_mode_changes_nothing():
+    class Net(nn.Module):
+        def forward(self, x):
+            return nn.functional.relu(x)
+
+    for make in (lambda: SugarReLU("gelu"), lambda: convert(Net(), "gelu")):
+        with torch.inference_mode():
+            net = make()
+            net(X.clone())
+        assert net(torch.empty(3, device="meta")).is_meta
+        assert torch.equal(backward(net), wanted("gelu"))
+    with torch.inference_mode():
+        net = SugarReLU("nelu").use("gelu")
+    assert torch.equal(backward(net), wanted("gelu"))
+
+
+def test_moving_a_module_between_the_passes_is_no_change():
+    activation, x = SugarReLU("bsilu"), X.clone().requires_grad_()
+    y = activation(x)
+    activation.float().cpu()
+    y.backward(torch.ones_like(y))
+    assert torch.equal(x.grad, wanted("bsilu"))
+
+
+def test_what_the_kernels_do_not_take_runs_as_before():
+    activation = SugarReLU("bsilu")
+    nested = torch.nested.nested_tensor([X[0], X[1, :5]])
+    for x in (nested, X.to_sparse(), torch.tensor([[-1, 2]])):
+        assert torch.equal(activation(x).to_padded_tensor(0) if x.is_nested else activation(x).to_dense(),
+                           torch.relu(x).to_padded_tensor(0) if x.is_nested else torch.relu(x).to_dense())  # fmt: skip
+    layer = nn.TransformerEncoderLayer(8, 2, 16, activation="gelu", batch_first=True)
+    encoder = convert(nn.TransformerEncoder(layer, 2), "bsilu", sites=("gelu",)).eval()
+    mask = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    with torch.no_grad():
+        assert torch.isfinite(encoder(torch.randn(2, 5, 8), src_key_padding_mask=mask)).all()
+
+
+def test_traces_hold_the_plain_operator():
+    net = nn.Sequential(nn.Linear(97, 3), SugarReLU("bsilu"))
+    traced = torch.fx.symbolic_trace(net)
+    assert torch.ops.aten.relu.default in {node.target for node in traced.graph.nodes}
+    script = torch.jit.trace(net, X)
+    for made in (traced, script):
+        assert torch.equal(made(X), net(X))
+
+
+def test_averages_of_weights_leave_tables_alone():
+    net = nn.Sequential(nn.Linear(3, 3), SugarReLU("bsilu"))
+    average = torch.optim.swa_utils.AveragedModel(net, use_buffers=True)
+    net[1].use("nelu")
+    for _ in range(3):
+        average.update_parameters(net)
+    assert torch.equal(backward(average.module[1]), wanted("bsilu"))
+    assert not list(net.buffers())
+
+
+def test_use_keeps_the_region():
+    activation = SugarReLU("bsilu", region="negative")
+    activation.use("bsilu", alpha=1.2)
+    assert backward(activation)[X > 0].unique().tolist() == [1.0]
+    activation.use("bsilu", region="all")
+    assert len(backward(activation)[X > 0].unique()) > 1
+    assert activation.use(surrogate("nelu").restricted("negative")).surrogate.region == "negative"
+
+
 def test_the_table_is_no_part_of_a_checkpoint():
     net = convert(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), "bsilu")
     assert list(net.state_dict()) == ["0.weight", "0.bias"]

@@ -1,8 +1,8 @@
 """Memory that activations keep for the backward pass, in bits per element beyond their output.
 
 Counted are the unique storages that can be reached from the loss through autograd's graph, without parameters, buffers,
-tables (16 KiB a site) and inputs, in one training forward pass; from them those of the same network with nn.ReLU are taken, which keeps the
-output alone. Elements are those of all activation outputs.
+tables (16 KiB a site) and inputs, in one training forward pass. From them those of the same network with nn.ReLU are
+taken, which keeps the output alone. Elements are those of all activation outputs.
 
     python benchmarks/memory.py [--net NAME ...] [--batch N]
 """

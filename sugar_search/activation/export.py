@@ -16,6 +16,7 @@ import torch
 
 from sugar_search.activation.accuracy import code_errors
 from sugar_search.activation.exact import compile_tape
+from sugar_search.activation.table.words import table_facts
 from sugar_search.errors import FileError
 from sugar_search.symbolic.certificates.certificate import certificate
 from sugar_search.symbolic.certificates.words import certificate_lines
@@ -148,13 +149,14 @@ def _docstring(surrogate: Surrogate, results: Mapping[str, Any], provenance: Map
 
 
 def _proven(surrogate: Surrogate) -> dict[str, str]:
-    """What is proven of the derivative, and how far this code strays from it."""
+    """What is proven of the derivative, and how far its table and this code stray from it."""
     rows: dict[str, list[str]] = {}
     label = ""
     for name, text in certificate_lines(certificate(surrogate.tape)):
         label = name or label
         rows.setdefault(label, []).append(text)
     errors = ", ".join(f"{name} {value:.1e}" for name, value in code_errors(surrogate).items())
+    rows["table in training"] = [str(table_facts(surrogate.tape))]
     rows["code errors"] = [f"{errors} (worst |code - g| over max |g|)"]
     return {name: "; ".join(texts) for name, texts in rows.items()}
 

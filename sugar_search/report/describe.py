@@ -10,6 +10,7 @@ import numpy as np
 from sympy import Expr
 
 from sugar_search.activation.accuracy import below, code_errors
+from sugar_search.activation.table.words import TableFacts, table_facts
 from sugar_search.errors import InputError
 from sugar_search.report.notation import latex, pretty
 from sugar_search.symbolic.certificates.certificate import Certificate, certificate
@@ -38,6 +39,7 @@ class Description:
         certificate: what is proven of g.
         nearest: the closest known surrogate.
         errors: worst error of the emitted code over max |g|, by floating type.
+        table: what gradients are read from.
     """
 
     surrogate: Surrogate
@@ -46,6 +48,7 @@ class Description:
     certificate: Certificate
     nearest: Nearest
     errors: dict[str, float]
+    table: TableFacts
 
 
 def find(text: str, out: Path) -> Surrogate:
@@ -73,7 +76,8 @@ def describe(subject: Surrogate) -> Description:
     if activation is None:
         activation = antiderivative(subject.derivative)
         origin = "none found" if activation is None else "found"
-    return Description(subject, activation, origin, certificate(subject.tape), nearest(subject), code_errors(subject))
+    proven, known = certificate(subject.tape), nearest(subject)
+    return Description(subject, activation, origin, proven, known, code_errors(subject), table_facts(subject.tape))
 
 
 def to_lines(about: Description) -> str:
@@ -89,7 +93,7 @@ def to_lines(about: Description) -> str:
         told = " (found here, with f(0) = 0)" if about.origin == "found" else ""
         rows += [("activation", to_text(about.activation) + told), ("LaTeX", latex(about.activation))]
     rows += certificate_lines(about.certificate)
-    rows += [("code errors", _errors(about)), ("nearest known", _nearest(about))]
+    rows += [("table", str(about.table)), ("code errors", _errors(about)), ("nearest known", _nearest(about))]
     values = subject.tape.numpy(np.array(POINTS))
     rows += [("values", "  ".join(f"g({p:g})={v:.4g}" for p, v in zip(POINTS, values)))]
     rows += [("sketch", f"{_sketch(subject)}  on [-{REACH:g}, {REACH:g}]")]
@@ -112,6 +116,7 @@ def to_json(about: Description) -> str:
         "activation_origin": about.origin,
         "certificate": about.certificate.to_dict(),
         "nearest": {"title": known.title, "formula": known.text, "distance": about.nearest.distance},
+        "table": about.table.to_dict(),
         "code_errors": {name: _plain(value) for name, value in about.errors.items()},
     }
     return json.dumps(content, allow_nan=False)

@@ -1,8 +1,7 @@
-"""Makes a population: members, their networks as a solo run initialises them, and blocks; or takes one up again."""
+"""Makes a population: members, their networks as a solo run initialises them; or takes them up again."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -14,8 +13,7 @@ from sugar_search.symbolic.surrogate import Surrogate
 from sugar_search.training.augment import look_of
 from sugar_search.training.network import build_network, device_of, forked_random, load_data
 from sugar_search.training.population import store
-from sugar_search.training.population.block import Member, block_of
-from sugar_search.training.population.gradient import sorting_key
+from sugar_search.training.population.block import Member, new_tensors
 from sugar_search.training.population.layout import Layout, layout_of
 from sugar_search.training.population.members import Population
 from sugar_search.training.population.servable import check_alike, servable
@@ -24,57 +22,56 @@ from sugar_search.training.state import finished
 
 __all__ = ["begin"]
 
-# Bytes that a step of a block touches: members of a larger block push each other out of the cache.
-BLOCK_BYTES = 8 * 2**20
-
 
 def begin(specs: Sequence[RunSpec], folder: Path | None, *, keep: bool) -> Population:
-    """A new population, or the one that a checkpoint holds; arguments as in `train_population`.
+    """A population whose members are new, or as their checkpoints hold them; arguments as in `train_population`.
 
     Raises:
         InputError: the runs cannot train in one batch, or an option of theirs breaks a rule.
         FileError: a folder cannot be read.
     """
-    check_alike(specs)
+    check_alike(specs, apart=keep)
     for spec in {str(spec.recipe.arch): spec for spec in specs}.values():
         if (reason := servable(spec)) is not None:
             raise InputError("runs must be servable to train in a batch", reason, "train them with loop.train")
     complete = {number: history for number, spec in enumerate(specs) if keep and (history := finished(spec))}
-    waiting = [number for number in range(len(specs)) if number not in complete]
-    population = Population(complete, folder)
-    if waiting:
-        _fill(population, {number: specs[number] for number in waiting})
+    left = {number: spec for number, spec in enumerate(specs) if number not in complete}
+    if not left:
+        return Population(complete)
+    first = next(iter(left.values()))
+    data = load_data(first)
+    assert data.validation is not None
+    network = _network(first, data)
+    layout = layout_of(network, separate=not first.recipe.optimizer.decay_one_dimensional)
+    shown = (data.train, data.validation, look_of(first.recipe.augment, data, device_of(first)))
+    population = Population(complete, layout, shown, network, keep=keep, folder=None if keep else folder)
+    _fill(population, layout, left, data)
     return population
 
 
-def _fill(population: Population, specs: dict[int, RunSpec]) -> None:
-    """Puts the runs that are not complete into a population."""
-    first = next(iter(specs.values()))
-    device = device_of(first)
-    saved = None if population.folder is None else store.load(population.folder, list(specs.values()))
+def _fill(population: Population, layout: Layout, specs: dict[int, RunSpec], data: Dataset) -> None:
+    """Puts the runs that are not complete into a population, each after the epochs that it has."""
     surrogates = {str(spec.surrogate): spec.surrogate for spec in specs.values()}
     made = {key: None if each is None else Surrogate.from_dict(each) for key, each in surrogates.items()}
-    data = load_data(first)
-    assert data.validation is not None
-    population.shown = (data.train, data.validation, look_of(first.recipe.augment, data, device))
-    members = [_member(number, spec, made[str(spec.surrogate)]) for number, spec in specs.items()]
-    members.sort(key=lambda member: sorting_key(member.surrogate))
-    population.members = members
-    population.network = _network(first, data)
-    layout = layout_of(population.network, separate=not first.recipe.optimizer.decay_one_dimensional)
-    if saved is not None:
-        population.epoch = saved.epoch
-        for member in members:
-            member.history[:] = saved.histories[member.spec.digest]
-            if (error := saved.diverged.get(member.spec.digest)) is not None:
-                population.ended[member.number] = error
-    live = [member for member in members if member.number not in population.ended]
-    for part in _cut(live, _bytes(layout, first)):
+    for (number, spec), saved in zip(specs.items(), _saved(population, layout, specs), strict=True):
+        member = _member(number, spec, made[str(spec.surrogate)])
+        population.members.append(member)
         if saved is None:
-            block = block_of(layout, first.recipe, part, [_network(member.spec, data) for member in part])
+            population.add(member, new_tensors(layout, spec, _network(spec, data)))
+            continue
+        member.history[:] = saved.history
+        if saved.diverged is None:
+            population.add(member, saved.tensors)
         else:
-            block = saved.restored(layout, part)
-        population.blocks.append(block)
+            population.ended[number] = saved.diverged
+
+
+def _saved(population: Population, layout: Layout, specs: dict[int, RunSpec]) -> list[store.Saved | None]:
+    """What is on disk of each run."""
+    if population.keep:
+        return [store.load(spec, layout) for spec in specs.values()]
+    found = None if population.folder is None else store.load_all(population.folder, list(specs.values()), layout)
+    return [None] * len(specs) if found is None else [*found]
 
 
 def _member(number: int, spec: RunSpec, surrogate: Surrogate | None) -> Member:
@@ -93,16 +90,3 @@ def _network(spec: RunSpec, data: Dataset) -> nn.Module:
     with forked_random(device_of(spec)):
         torch.manual_seed(spec.seed)
         return build_network(replace(spec, surrogate=None), data)
-
-
-def _bytes(layout: Layout, spec: RunSpec) -> int:
-    """What a step of one member touches: weights, gradients, two moments, and three values of each unit."""
-    units = sum(sum(layer.weight.shape) for layer in layout.layers)
-    return 4 * (4 * sum(layout.widths) + 3 * units * spec.recipe.batch_size)
-
-
-def _cut(members: Sequence[Member], each: int) -> list[Sequence[Member]]:
-    """Members in even parts, none of which needs more than BLOCK_BYTES."""
-    parts = -(-len(members) // max(1, BLOCK_BYTES // each))
-    ends = [len(members) * part // parts for part in range(parts + 1)] if parts else [0]
-    return [members[start:end] for start, end in pairwise(ends)]

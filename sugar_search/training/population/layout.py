@@ -1,4 +1,4 @@
-"""Where the weights of a small perceptron lie in one row of a flat buffer, and which networks are such perceptrons."""
+"""Where the weights of a small perceptron lie in one row of a flat buffer."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Layer", "Layout", "Place", "layout_of", "obstacle"]
+__all__ = ["Layer", "Layout", "Place", "layout_of"]
 
 # Floats. Rows of whole vectors: no element of a row is then computed by the end piece of a vectorised loop, whose
 # rounding may differ, so that a member's bits do not depend on how many rows there are.
@@ -75,35 +75,16 @@ class Layout:
         return {place.name: place.rows(buffers)[row] for place in self.places}
 
 
-def obstacle(model: nn.Module) -> str | None:
-    """Why a network is no perceptron that trains in a batch with others; None when it is one."""
-    if type(model) is not nn.Sequential:
-        return "the architecture is no nn.Sequential"
-    modules = [each for each in model if type(each) is not nn.Flatten]
-    if any(type(each) not in (nn.Linear, nn.ReLU) for each in modules):
-        return "the architecture has layers other than Flatten, Linear and ReLU"
-    if any(isinstance(each, nn.Linear) and each.bias is None for each in modules):
-        return "a linear layer has no bias"
-    # A ReLU of a ReLU, or of the inputs, is not what one of these networks has.
-    kinds = [type(each) for each in modules]
-    if not kinds or any(a is nn.ReLU and b is nn.ReLU for a, b in zip([nn.ReLU, *kinds], kinds)):
-        return "a ReLU does not follow a linear layer"
-    if nn.ReLU not in kinds:
-        return "the architecture has no ReLU"
-    if any(type(each) is nn.Flatten for each in list(model)[1:]):
-        return "a Flatten does not come first"
-    return None
-
-
 def layout_of(model: nn.Module, *, separate: bool) -> Layout:
-    """The layout of a network without an `obstacle`.
+    """The layout of a network without an obstacle (see `perceptron`).
 
     Args:
         model: the network.
         separate: whether weights and biases lie in two buffers, as where only weights decay.
     """
     ends, layers = [0, 0] if separate else [0], []
-    named = [(name, module) for name, module in model.named_children() if not isinstance(module, nn.Flatten)]
+    # Not `named_children`: it drops a ReLU's second use.
+    named = [(name, module) for name, module in model._modules.items() if not isinstance(module, nn.Flatten)]
     for at, (name, module) in enumerate(named):
         if not isinstance(module, nn.Linear):
             continue

@@ -1,105 +1,135 @@
-"""A population between two epochs, on disk: one checkpoint for all members, and what a complete member leaves."""
+"""Members between two epochs, on disk: each in its own folder, or all in one; and what a complete member leaves.
+
+A member's own checkpoint depends on no other member: whoever trains with it, it goes on where it was. It is marked as a
+population's, for `training.state` writes other tensors into the same folder.
+"""
 
 import json
-from collections.abc import Sequence
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from sugar_search.errors import DivergedError
+from sugar_search.errors import DivergedError, FileError
 from sugar_search.training import checkpoint
-from sugar_search.training.population.block import Block, Member, joined
+from sugar_search.training.population.block import Member, Tensors, part_of
 from sugar_search.training.population.layout import Layout
 from sugar_search.training.run import EpochRecord, RunSpec
 from sugar_search.training.state import FINISHED, WEIGHTS
 
-__all__ = ["Saved", "finish", "load", "save"]
+__all__ = ["Saved", "clear", "finish", "load", "load_all", "save", "save_all", "vanished"]
+
+logger = logging.getLogger("sugar_search")
 
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """A checkpoint of a population.
+    """A member as it was.
 
     Attributes:
-        epoch: finished epochs.
-        rows: digests of the live members, in the order of the tensors' rows.
-        histories: by digest, of all members, those that ended included.
-        diverged: by digest.
-        tensors: weights, optimizer's state, best weights and generators of the live members.
+        history: the finished epochs.
+        tensors: of this member alone, empty when it diverged.
+        diverged: why, None when it did not.
     """
 
-    epoch: int
-    rows: tuple[str, ...]
-    histories: dict[str, list[EpochRecord]]
-    diverged: dict[str, DivergedError]
-    tensors: dict[str, Tensor]
-
-    def restored(self, layout: Layout, members: Sequence[Member]) -> Block:
-        """The block of some live members, as it was."""
-        index = torch.tensor([self.rows.index(member.spec.digest) for member in members], dtype=torch.int64)
-        tensors = {key: each.index_select(0, index) if each.dim() else each for key, each in self.tensors.items()}
-        device = torch.device(members[0].spec.device)
-        part = {
-            name: {
-                key.removeprefix(name): each.to(device) for key, each in sorted(tensors.items()) if key.startswith(name)
-            }
-            for name in ("weights/", "best/", "optimizer/")
-        }
-        weights, best = list(part["weights/"].values()), list(part["best/"].values())
-        block = Block(layout, members[0].spec.recipe, members, weights, best)
-        block.load_state(part["optimizer/"])
-        for member, state in zip(members, tensors["order"], strict=True):
-            block.orders[member.spec.seed].set_state(state.clone())  # a row of a tensor may lie at an odd address
-            member.history[:] = self.histories[member.spec.digest]
-        return block
+    history: list[EpochRecord]
+    tensors: Tensors
+    diverged: DivergedError | None = None
 
 
-def save(
-    folder: Path, epoch: int, blocks: Sequence[Block], members: Sequence[Member], ended: dict[int, tuple[int, str]]
-) -> None:
-    """Writes a checkpoint of all members.
+def save(member: Member, tensors: Tensors, layout: Layout) -> None:
+    """Writes a member's own checkpoint into its folder.
 
     Args:
-        folder: of the population's checkpoints.
-        epoch: finished epochs.
-        blocks: the live members.
-        members: all members.
-        ended: epoch and reason of diverged members, by number.
+        member: with one finished epoch or more.
+        tensors: of this member alone.
+        layout: of its network.
 
     Raises:
         FileError: the folder cannot be written.
     """
-    parts = []
-    for block in blocks:
-        named = {f"weights/{number}": each for number, each in enumerate(block.buffers)}
-        if block.recipe.selection.epoch == "best":
-            named |= {f"best/{number}": each for number, each in enumerate(block.best)}
-        named |= {f"optimizer/{key}": each for key, each in block.state().items()}
-        states = {seed: order.get_state() for seed, order in block.orders.items()}
-        named["order"] = torch.stack([states[member.spec.seed] for member in block.members])
-        parts.append(named)
-    tensors = {key: each.cpu().contiguous().clone() for key, each in joined(parts).items()}
     state = {
-        "rows": [member.spec.digest for block in blocks for member in block.members],
-        "histories": {member.spec.digest: [each.to_dict() for each in member.history] for member in members},
-        "diverged": {member.spec.digest: ended[member.number] for member in members if member.number in ended},
+        "run": _mark(member.spec),
+        "layout": repr(layout),
+        "history": [each.to_dict() for each in member.history],
     }
-    checkpoint.save(folder, checkpoint.Checkpoint(epoch, tensors, state))
+    checkpoint.save(Path(member.spec.folder), checkpoint.Checkpoint(len(member.history), _owned(tensors), state))
 
 
-def load(folder: Path, specs: Sequence[RunSpec]) -> Saved | None:
-    """The newest whole checkpoint, if it holds every run of `specs`; else they begin anew."""
+def load(spec: RunSpec, layout: Layout) -> Saved | None:
+    """What `save` wrote for a run; None when there is nothing that it can go on from.
+
+    Checkpoints that are not used are removed: newer ones may have smaller numbers, and would be passed over for them.
+    """
+    folder = Path(spec.folder)
     found = checkpoint.load_latest(folder)
-    if found is None:
-        return None
-    state = found.state
-    histories = {key: [EpochRecord.from_dict(each) for each in rows] for key, rows in state["histories"].items()}
-    diverged = {key: DivergedError(*reason) for key, reason in state["diverged"].items()}
-    saved = Saved(found.epoch, tuple(state["rows"]), histories, diverged, found.tensors)
-    whole = all(spec.digest in {*saved.rows, *diverged} for spec in specs)
-    return saved if whole else None
+    saved = None if found is None else _member(found, spec, layout)
+    if saved is not None:
+        _clear_after(folder, len(saved.history))
+        return saved
+    if found is not None:
+        logger.warning("%s holds checkpoints of another run: not used", folder)
+    checkpoint.clear(folder)
+    return None
+
+
+def clear(spec: RunSpec) -> None:
+    """Removes a member's checkpoints, and its folder when nothing else is in it."""
+    folder = Path(spec.folder)
+    checkpoint.clear(folder)
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # there is none, or something else is in it
+
+
+def save_all(
+    folder: Path, layout: Layout, tensors: Tensors, live: Sequence[Member], ended: Mapping[Member, DivergedError]
+) -> None:
+    """Writes one checkpoint of all members.
+
+    Args:
+        folder: of the population's checkpoints.
+        layout: of the members' networks.
+        tensors: of the live members.
+        live: one or more, after the same number of epochs.
+        ended: members that diverged, with the reason.
+
+    Raises:
+        FileError: the folder cannot be written.
+    """
+    epoch = len(live[0].history)
+    state = {
+        "layout": repr(layout),
+        "rows": [member.spec.digest for member in live],
+        "histories": {member.spec.digest: [each.to_dict() for each in member.history] for member in (*live, *ended)},
+        "diverged": {member.spec.digest: (error.epoch, error.reason) for member, error in ended.items()},
+    }
+    checkpoint.save(folder, checkpoint.Checkpoint(epoch, _owned(tensors), state))
+
+
+def load_all(folder: Path, specs: Sequence[RunSpec], layout: Layout) -> list[Saved] | None:
+    """What `save_all` wrote, for each run; None, with the checkpoints removed, unless it holds every one."""
+    found = checkpoint.load_latest(folder)
+    try:
+        if found is not None and found.state["layout"] == repr(layout):
+            state, rows = found.state, found.state["rows"]
+            _clear_after(folder, found.epoch)
+            return [
+                Saved(
+                    _history(state["histories"][spec.digest]),
+                    {} if spec.digest in state["diverged"] else part_of(found.tensors, rows.index(spec.digest)),
+                    DivergedError(*state["diverged"][spec.digest]) if spec.digest in state["diverged"] else None,
+                )
+                for spec in specs
+            ]
+    except (KeyError, ValueError, TypeError):
+        pass
+    checkpoint.clear(folder)
+    return None
 
 
 def finish(member: Member, network: nn.Module, weights: dict[str, Tensor]) -> None:
@@ -121,3 +151,40 @@ def finish(member: Member, network: nn.Module, weights: dict[str, Tensor]) -> No
     checkpoint.clear(folder)
     for path in folder.glob("weights-*.safetensors"):  # of a solo run that did not end
         path.unlink(missing_ok=True)
+
+
+def vanished(error: FileError) -> bool:
+    """Whether a folder was removed while it was written to."""
+    return isinstance(error.__cause__, FileNotFoundError)
+
+
+def _member(found: checkpoint.Checkpoint, spec: RunSpec, layout: Layout) -> Saved | None:
+    """A member's own checkpoint; None when it is of another run, or of other layers."""
+    state = found.state
+    try:
+        if state["run"] != _mark(spec) or state["layout"] != repr(layout):
+            return None
+        history = _history(state["history"])
+    except (KeyError, ValueError, TypeError):
+        return None
+    return Saved(history, found.tensors) if len(history) == found.epoch < spec.recipe.epochs else None
+
+
+def _mark(spec: RunSpec) -> str:
+    return f"{spec.digest} in a population"
+
+
+def _history(rows: Sequence[Mapping[str, object]]) -> list[EpochRecord]:
+    return [EpochRecord.from_dict(each) for each in rows]
+
+
+def _owned(tensors: Tensors) -> dict[str, Tensor]:
+    """Copies on the CPU that share no memory."""
+    return {key: each.detach().cpu().contiguous().clone() for key, each in tensors.items()}
+
+
+def _clear_after(folder: Path, epoch: int) -> None:
+    """Removes checkpoints that are newer than the one that is used: they are damaged."""
+    for path in folder.glob("epoch-*"):
+        if path.name[6:].isdigit() and int(path.name[6:]) > epoch:
+            shutil.rmtree(path, ignore_errors=True)

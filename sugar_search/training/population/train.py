@@ -4,7 +4,6 @@ import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from sugar_search.training import checkpoint
 from sugar_search.training.population.begin import begin
 from sugar_search.training.population.members import Step
 from sugar_search.training.run import RunSpec
@@ -23,12 +22,15 @@ def train_population(
     to the generator are members to stop: they leave nothing. A member's bits depend on no other member. Records of
     finished epochs are yielded again first. The caller's random state is left alone.
 
+    Checkpoints are written when `STORE_SECONDS` have passed since the last, and when the generator is closed between
+    two epochs. A member goes on from its own, whoever trains with it then.
+
     Args:
         specs: runs that differ in surrogate, seed, folder and options of the architecture alone, and are `servable`.
-        folder: where the population's checkpoints lie; None for none, so that an interrupted population begins anew.
-            One is written when `STORE_SECONDS` have passed since the last, and when the generator is closed.
-        keep: whether a complete member leaves in its own folder what a complete solo run leaves, so that it can be
-            tested, and is not trained again. If not, the last checkpoint stays in `folder` for the caller to remove.
+        folder: where one checkpoint of all members lies if they do not `keep` their own, for the caller to remove; None
+            for none. Not used if they do.
+        keep: whether each member has a folder of its own for its checkpoints, and for what a complete solo run leaves
+            there, so that it can be tested, and is not trained again.
 
     Yields:
         By position in `specs`, the record of the epoch, or the error of a member that diverged in it.
@@ -42,21 +44,17 @@ def train_population(
     for epoch in range(1, epochs + 1):
         if not population.going:
             return
-        if epoch > population.epoch:
-            population.advance(epoch)
-            late = time.monotonic() - stored >= STORE_SECONDS
-            if epoch == epochs and keep:  # before the yield: a caller may stop at the last record
-                population.finish()
-            elif late and epoch < epochs:
-                population.store()
-                stored = time.monotonic()
+        population.advance(epoch)
+        if epoch == epochs and keep:  # before the yield: a caller may stop at the last record
+            population.finish()
+        elif epoch < epochs and time.monotonic() - stored >= STORE_SECONDS:
+            population.store()
+            stored = time.monotonic()
         try:
             stopped = yield population.step(epoch)
-        except GeneratorExit:
+        except BaseException:  # closed, or interrupted: here all members are between two epochs
             if epoch < epochs:
                 population.store()
             raise
         if stopped:
             population.drop(stopped)
-    if folder is not None and keep:
-        checkpoint.clear(folder)

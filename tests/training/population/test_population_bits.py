@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sugar_search.symbolic.surrogate import surrogate
-from sugar_search.training.population import begin, gradient
+from sugar_search.training.population import cutting, gradient
 from sugar_search.training.population.layout import layout_of
 from sugar_search.training.population.passes import backward, forward, stack_of
 from sugar_search.training.population.train import train_population
@@ -55,7 +55,7 @@ def test_one_or_seven_or_in_another_order_or_in_small_blocks(trained, arch, monk
     shuffled = random.Random(0).sample(seeds, 7)
     assert trained(arch, shuffled) == together
     assert trained(arch, seeds, threads=2) == together
-    monkeypatch.setattr(begin, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(cutting, "BLOCK_BYTES", 1)
     assert trained(arch, seeds) == together
     assert len({files for files, _ in together.values()}) == 7
 

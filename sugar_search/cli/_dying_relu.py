@@ -1,6 +1,7 @@
 """`sugar-search reproduce table2 | table3`: the dying-ReLU study, one population a function."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -8,13 +9,14 @@ from pathlib import Path
 
 import typer
 
-from sugar_search.errors import InputError
+from sugar_search.errors import FileError, InputError
 
 __all__ = ["TABLES", "run"]
 
 TABLES = ("table2", "table3")
 OPTIONS = ("table", "dry_run", "surrogate", "target", "epochs", "repeats", "out", "as_json")
 FOLDER = "table2"  # both tables are of the same runs
+RUN_BYTES = 200_000  # checkpoints of one narrow network, old and new, and its records
 SAY_SECONDS = 10.0  # between two lines of progress
 
 
@@ -43,6 +45,7 @@ def run(
     from sugar_search.report.dying_relu import dry_run_text, table_text, write_tables
     from sugar_search.report.folder import write_run_json
     from sugar_search.search.interrupt import Interrupted, signals
+    from sugar_search.search.store import hold
     from sugar_search.training.dying_relu import run_target, study_of
 
     study = study_of(surrogates, epochs=epochs, repeats=repeats, targets=targets)
@@ -52,9 +55,12 @@ def run(
         return
     identity = {name: study.identity(name) for name in study.targets}
     arguments = {"table": table, "surrogate": surrogates, "target": targets, "epochs": epochs, "repeats": repeats}
-    write_run_json(folder, arguments, identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = hold(folder)
     found = []
     try:
+        _check_disk(folder, study.repeats * len(study.methods))
+        write_run_json(folder, arguments, identity)
         with signals():
             for name in study.targets:
                 found.append(run_target(study, name, folder, _progress(name, study.recipe.epochs, as_json=as_json)))
@@ -62,10 +68,18 @@ def run(
         print("stopped; functions that are done stay done. The same command goes on", file=sys.stderr)
         raise typer.Exit(128 + stop.number) from None
     finally:
+        lock.release()
         if found:
             paths = write_tables(study, found, folder)
             print(table_text(table, study, found, as_json=as_json))
             print("\n".join(f"  written     {path}" for path in paths), file=sys.stderr if as_json else sys.stdout)
+
+
+def _check_disk(folder: Path, runs: int) -> None:
+    need, free = RUN_BYTES * runs + 50 * 2**20, shutil.disk_usage(folder).free
+    if free < need:
+        rule = f"the disk of the results folder must have {need / 2**20:.0f} MiB free"
+        raise FileError(rule, f"{free / 2**20:.0f} MiB", "free some space or choose another --out")
 
 
 def _progress(target: str, epochs: int, *, as_json: bool) -> Callable[[int, float], None]:

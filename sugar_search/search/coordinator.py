@@ -7,7 +7,7 @@ engines drive the same coordinator, so a study behaves alike wherever its runs e
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from sugar_search.search.records import (
     run_seconds,
 )
 from sugar_search.search.results import metrics_of, run_record, run_spec, values_of
+from sugar_search.search.rounds import peers_of, teach
 from sugar_search.search.sampler import Proposer
 from sugar_search.search.store import Store
 from sugar_search.symbolic.fingerprint import Known
@@ -56,6 +57,7 @@ class Coordinator:
         proposer: where new surrogates come from.
         emit: receives one dictionary per event (see `report.live`).
         clock: seconds, monotonic.
+        together: how many small runs an engine executes in one batch; proposals come in rounds of as many.
     """
 
     def __init__(
@@ -65,19 +67,20 @@ class Coordinator:
         proposer: Proposer,
         emit: Emit,
         clock: Callable[[], float] = time.monotonic,
+        together: int = 1,
     ) -> None:
         self.plan, self.store, self.proposer, self.emit, self.clock = plan, store, proposer, emit, clock
-        self.start = clock()
+        self.start, self.together = clock(), together
         self.rungs = rungs(plan.recipe.epochs)
         self.live: dict[str, _Live] = {}
         self.queue: deque[tuple[TrialRecord, int]] = deque()
-        self.handles: dict[int, int] = {}
+        self.suspects: set[str] = set()
+        self.taught: int | None = None
         self.trials = store.trials()
         self.known = Known[str]()
         for trial in self.trials:
             self.known.add(trial.surrogate, trial.title)
         self.confirming = False
-        self.proposer.restore([t for t in store.frozen() if t.user_attrs.get("sugar", True)])
         self._resume()
         self._add_baselines()
 
@@ -91,33 +94,69 @@ class Coordinator:
     @shielded()
     def next_job(self) -> Job | None:
         """The next run to execute, or None while there is nothing to start."""
-        if not self._startable():
-            if self._may_propose():
-                self._propose()
-            elif self._confirmable():
-                self._plan_confirmation()
-        if not self._startable():
-            return None
-        return self._begin(*self.queue.popleft())
+        self._refill()
+        return self._begin(*self.queue.popleft()) if self._startable() else None
 
     @shielded()
+    def next_jobs(self, idle: int = 1) -> list[Job]:
+        """The next runs to execute in one process: of one kind, and proposals of one round.
+
+        Args:
+            idle: processes that have nothing to do, this one included; what can start now is shared out among them.
+        """
+        self._refill()
+        if not self._startable():
+            return []
+        peers = peers_of(self.queue, self.trials, self.together, self._alone)
+        trial = peers[0][0]
+        grows = trial.kind == PROPOSAL and not self._alone(trial.run(peers[0][1]))
+        room = -self.proposals % self.together if grows and self._in_round(trial) else 0
+        size = min(self.together, -(-(len(peers) + min(room, self._wanted)) // idle))
+        while room and len(peers) < size and self._may_propose(len(peers)):
+            before = len(self.queue)
+            self._propose()
+            if len(self.queue) == before:
+                break
+            peers.append(self.queue[-1])
+            room -= 1
+        for each in peers[:size]:
+            self.queue.remove(each)
+        return [self._begin(*each) for each in peers[:size]]
+
     def on_epoch(self, run: str, record: EpochRecord) -> bool:
         """Takes an epoch's record; False when the run must stop."""
-        live = self.live[run]
-        live.epochs.append(record)
-        score = self._score(record)
-        self._tell(
-            "epoch", live.trial, run=run, seed=live.seed, epoch=record.epoch, score=score, metrics=metrics_of(record)
-        )
+        return not self.on_epochs({run: record})
+
+    @shielded()
+    def on_epochs(self, records: Mapping[str, EpochRecord]) -> list[str]:
+        """Takes one epoch's record of each run of a process; returns the runs that must stop.
+
+        All are noted before any is judged, so that their order decides nothing.
+        """
+        for run, record in records.items():
+            live = self.live[run]
+            live.epochs.append(record)
+            about = {"epoch": record.epoch, "score": self._score(record), "metrics": metrics_of(record)}
+            self._tell("epoch", live.trial, run=run, seed=live.seed, **about)
+        return [run for run, record in records.items() if not self._stays(self.live[run], record)]
+
+    def _stays(self, live: _Live, record: EpochRecord) -> bool:
         if live.trial.kind != PROPOSAL or record.epoch not in self.rungs:
             return True
         running = [[self._score(e) for e in other.epochs] for other in self.live.values() if other is not live]
         peers = scores_at(record.epoch, self.trials, running)
-        return in_better_half(score, peers, self.plan.objectives[0])
+        return in_better_half(self._score(record), peers, self.plan.objectives[0])
 
     @shielded()
     def on_end(self, run: str, outcome: Outcome) -> None:
         """Takes the end of a run: writes it at once, then decides its trial if that is possible."""
+        if outcome.state == DIED and outcome.shared:
+            # Another run may have been the cause, so this is no fault of its own: it is tried again, alone.
+            self.suspects.add(run)
+            title, reason = self.live[run].trial.title, outcome.reason
+            self.emit({"event": "note", "text": f"run {run} of {title} is tried again, alone: {reason}"})
+            self.on_lost(run)
+            return
         live = self.live.pop(run)
         trial = live.trial
         ended = run_record(run, live.seed, live.epochs, outcome, self.plan)
@@ -190,6 +229,28 @@ class Coordinator:
 
     # Starting
 
+    def _refill(self) -> None:
+        """Plans more runs when none is waiting."""
+        if self._startable():
+            return
+        if self._may_propose():
+            self._propose()
+        elif self._confirmable():
+            self._plan_confirmation()
+
+    def _alone(self, run: str) -> bool:
+        return run in self.suspects or any(death.run == run for t in self.trials for death in t.deaths)
+
+    def _in_round(self, trial: TrialRecord) -> bool:
+        """Whether a proposal belongs to the round of the next one."""
+        proposals = [t.number for t in self.trials if t.kind == PROPOSAL]
+        return proposals.index(trial.number) // self.together == len(proposals) // self.together
+
+    @property
+    def _wanted(self) -> int:
+        """How many proposals the study still asks for, at most a round."""
+        return self.together if self.plan.trials is None else max(0, self.plan.trials - self.proposals)
+
     def _startable(self) -> bool:
         return bool(self.queue) and not (self.out_of_time and not self.confirming)
 
@@ -223,7 +284,8 @@ class Coordinator:
                 choices = self.proposer.adopt(surrogate) if sugar else ()
                 self._add(BASELINE, surrogate, seeds, *choices, sugar=sugar)
 
-    def _may_propose(self) -> bool:
+    def _may_propose(self, taken: int = 0) -> bool:
+        """Whether one more proposal may start, beside the live runs and those `taken` for the same process."""
         if self.confirming or self.proposer.exhausted:
             return False
         if self.plan.trials is not None and self.proposals >= self.plan.trials:
@@ -232,10 +294,16 @@ class Coordinator:
             return True
         # A proposal starts only when it and the confirmation of the finalists are expected to fit.
         run = run_seconds(self.trials)
-        confirmation = 3 * self.plan.confirm * run / max(1, self.plan.workers)
-        return self.remaining > run + confirmation
+        workers = max(1, self.plan.workers)
+        # The seconds of a run are its share of its batch, so runs of one worker take the sum of theirs.
+        ahead = taken + (len(self.live) / workers if self.together > 1 else 0)
+        return self.remaining > run * (ahead + 1) + 3 * self.plan.confirm * run / workers
 
     def _propose(self) -> None:
+        first = self.proposals - self.proposals % self.together
+        if self.taught != first:
+            teach(self.proposer, self.store, self.trials, first)
+            self.taught = first
         proposal = self.proposer.propose(self.proposals, self.known, stop=lambda: pending() or not self._may_propose())
         if proposal is None:
             if self.proposer.exhausted:
@@ -244,8 +312,7 @@ class Coordinator:
                 self.emit({"event": "note", "text": text})
             return
         seeds = run_seeds(self.plan.repeats)
-        trial = self._add(PROPOSAL, proposal.surrogate, seeds, proposal.params, proposal.distributions)
-        self.handles[trial.number] = proposal.handle
+        self._add(PROPOSAL, proposal.surrogate, seeds, proposal.params, proposal.distributions)
 
     def _confirmable(self) -> bool:
         # Without every baseline there is no fair comparison yet: the next sitting goes on.
@@ -267,8 +334,7 @@ class Coordinator:
         run = trial.run(seed)
         self.live[run] = _Live(trial, seed)
         self._tell("start", trial, run=run, seed=seed)
-        died = any(death.seed == seed for death in trial.deaths)
-        return Job(run, run_spec(self.plan, trial, seed), test=self.plan.table is not None, alone=died)
+        return Job(run, run_spec(self.plan, trial, seed), test=self.plan.table is not None, alone=self._alone(run))
 
     # Deciding
 
@@ -286,13 +352,11 @@ class Coordinator:
         if trial.state == "WAITING":
             self.store.mark(trial, "RUNNING")
         if bad:
-            frozen = self.store.finish(trial, "FAIL" if bad.state == FAILED else "PRUNED", reason=bad.reason)
+            self.store.finish(trial, "FAIL" if bad.state == FAILED else "PRUNED", reason=bad.reason)
         else:
             means = [mean_std(column)[0] or 0.0 for column in zip(*(r.values for r in ended), strict=True)]
             short = f"out of the race after {len(trial.runs)} of {len(trial.seeds)} seeds" if trial.undecided else None
-            frozen = self.store.finish(trial, "COMPLETE", means, reason=short)
-        if trial.kind != CONFIRMATION and trial.sugar:
-            self.proposer.tell(self.handles.pop(trial.number, None), frozen)
+            self.store.finish(trial, "COMPLETE", means, reason=short)
         self._tell("trial", trial, values=list(trial.values), reason=trial.reason)
         self.tidy()
         return True

@@ -6,29 +6,36 @@ any number of workers agree. All others train alone.
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from sugar_search.errors import DivergedError, SugarError
+from sugar_search.errors import DivergedError
 from sugar_search.search.jobs import COMPLETE, DIED, FAILED, STOPPED, Job, Outcome
 from sugar_search.training.run import EpochRecord, RunSpec
 
-__all__ = ["TOGETHER", "Execution", "Step", "together"]
+__all__ = ["MOST_WEIGHTS", "TOGETHER", "Execution", "Step", "together"]
 
 # Runs of one population: of 16, half of what a large batch gains is reached, and proposals still learn from results.
 TOGETHER = 16
+
+# A batch gains where networks are small: above so many weights one run keeps a core busy. The limit of memory is a
+# constant, for the size of a round decides about proposals, which must not depend on what else the machine does.
+MOST_WEIGHTS = 200_000
+MOST_BYTES = 2 * 2**30
 
 Step = dict[str, EpochRecord | Outcome]
 
 
 def together(spec: RunSpec) -> int:
-    """How many runs like `spec` a worker should execute at once."""
-    from sugar_search.training.population.servable import servable
+    """How many runs like `spec` a worker should execute at once. Nothing is put on a GPU to find out."""
+    from sugar_search.training.population import servable as members
 
     try:
-        return 1 if servable(spec) else TOGETHER
-    except SugarError:
-        return 1  # the run itself will say what is wrong
+        if TOGETHER == 1 or members.servable(spec) is not None:
+            return 1
+        each, weights = members.bytes_per_member(spec), sum(members._layout(*members._network(spec)).widths)
+    except Exception:  # a network of the user may raise anything; the run itself will say what is wrong
+        return 1
+    return 1 if weights > MOST_WEIGHTS else max(1, min(TOGETHER, MOST_BYTES // max(1, each)))
 
 
 class Execution:
@@ -56,8 +63,9 @@ class Execution:
             first = (str(error).splitlines() or [""])[0]
             reason = f"{type(error).__name__}: {first}"[:500]
             # One of several may have brought the others down: each gets another try, alone.
-            state = FAILED if len(self.jobs) == 1 else DIED
-            found = {run: Outcome(state, reason, restart=memory) for run in self.live}
+            shared = len(self.jobs) > 1
+            state = DIED if shared else FAILED
+            found = {run: Outcome(state, reason, restart=memory, shared=shared) for run in self.live}
         self.live = [run for run in self.live if not isinstance(found.get(run), Outcome)]
         return found
 
@@ -101,8 +109,7 @@ def _epochs(jobs: Sequence[Job]) -> Iterator[dict[int, EpochRecord | DivergedErr
     specs = [job.spec for job in jobs]
     if len(specs) == 1 and servable(specs[0]) is not None:
         return _alone(specs[0])
-    # In the folder of its first member: a study removes the folders of runs that it no longer knows.
-    return train_population(specs, folder=Path(specs[0].folder) / "population")
+    return train_population(specs)
 
 
 def _alone(spec: RunSpec) -> Iterator[dict[int, EpochRecord | DivergedError]]:

@@ -55,6 +55,7 @@ class Outcome:
         restart: True when the process that executed it should be replaced (it ran out of memory).
         test: the test metrics of a complete run whose job asked for them.
         diverged: whether it failed because of what it trains, so that it would fail again.
+        shared: whether it died together with others, so that another may have been the cause.
     """
 
     state: str
@@ -62,3 +63,4 @@ class Outcome:
     restart: bool = False
     test: dict[str, Any] | None = None
     diverged: bool = False
+    shared: bool = False

@@ -12,6 +12,7 @@ from sugar_search.data._about import facts
 from sugar_search.data._dataset import Dataset
 from sugar_search.data._load import load_dataset
 from sugar_search.errors import FileError, InputError, UnknownNameError
+from sugar_search.search.execution import MOST_WEIGHTS, TOGETHER
 from sugar_search.search.plan import ENGINES, Plan
 from sugar_search.search.sampler import SAMPLERS
 from sugar_search.search.store import Store, hold, is_new, storage_errors
@@ -215,7 +216,9 @@ def _check_folder(folder: Path, parameters: int, workers: int) -> None:
     if not writable:
         raise FileError("the results folder must be writable", str(folder), "choose another --out")
     # Weights, momentum and their copy while written, for each worker; weights of the finalists' runs.
-    need = 4 * parameters * (6 * max(1, workers) + 24) + 50 * 2**20
+    # A worker trains small networks in a batch, each with a checkpoint of its own.
+    each = TOGETHER if parameters <= MOST_WEIGHTS else 1
+    need = 4 * parameters * (6 * each * max(1, workers) + 24) + 50 * 2**20
     free = shutil.disk_usage(existing).free
     if free < need:
         rule = f"the disk of the results folder must have {need / 2**20:.0f} MiB free"

@@ -7,14 +7,16 @@ from typing import Any
 
 from sugar_search.errors import FileError, InputError
 from sugar_search.search.coordinator import Coordinator, Emit
+from sugar_search.search.execution import together
 from sugar_search.search.finals import judge
 from sugar_search.search.interrupt import shielded, signals
 from sugar_search.search.plan import Plan
-from sugar_search.search.records import Candidate, candidates
+from sugar_search.search.records import PROPOSAL, Candidate, TrialRecord, candidates
 from sugar_search.search.results import run_spec
 from sugar_search.search.sampler import Proposer
 from sugar_search.search.store import Store, hold, storage_errors
 from sugar_search.search.view import StudyView, view
+from sugar_search.symbolic.surrogate import surrogate
 
 __all__ = ["run_sitting"]
 
@@ -71,7 +73,7 @@ def _unmake(made: list[Path]) -> None:
 def _run(plan: Plan, store: Store, resumed: bool, emit: Emit) -> StudyView:
     emit(_opening(plan, store, resumed))
     proposer = Proposer(plan.space, plan.sampler, [o.direction for o in plan.objectives], plan.seed)
-    coordinator = Coordinator(plan, store, proposer, emit)
+    coordinator = Coordinator(plan, store, proposer, emit, together=_together(plan))
     try:
         if plan.train_fn is not None:
             from sugar_search.search.engines.function import run_function
@@ -95,6 +97,14 @@ def _run(plan: Plan, store: Store, resumed: bool, emit: Emit) -> StudyView:
     finally:
         coordinator.close()
     return view(store, plan.folder)
+
+
+def _together(plan: Plan) -> int:
+    """How many runs one process executes at once: 1 but for small networks on the local engine."""
+    if plan.train_fn is not None or plan.engine != "local":
+        return 1
+    usual = TrialRecord(0, PROPOSAL, "WAITING", surrogate("bsilu"), (1,))
+    return together(run_spec(plan, usual, 1, "cuda" if plan.gpus > 0 else "cpu"))
 
 
 def _opening(plan: Plan, store: Store, resumed: bool) -> dict[str, Any]:

@@ -6,16 +6,21 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sugar_search.search.coordinator import Coordinator
-from sugar_search.search.execution import Execution, Step, together
+from sugar_search.search.execution import Execution, Step
+from sugar_search.search.interrupt import shielded
 from sugar_search.search.jobs import DIED, Job, Outcome, with_device
 from sugar_search.training.run import EpochRecord
 
 __all__ = ["device_of", "run_local"]
+
+CLOSE_SECONDS = 5.0  # what workers are given to write their checkpoints when the sitting ends
 
 
 def device_of(worker: int, gpus: float) -> str:
@@ -34,29 +39,22 @@ def run_local(coordinator: Coordinator) -> None:
         with selectors.DefaultSelector() as selector:
             _serve(coordinator, pool, selector)
     finally:
-        for worker in pool:
-            worker.kill()
+        _close(pool)
 
 
-def _next_jobs(coordinator: Coordinator, device: str, waiting: list[Job]) -> list[Job]:
-    """The runs that a worker executes at once; one that must be alone, and came among others, is left in `waiting`."""
-    first = waiting.pop() if waiting else coordinator.next_job()
-    if first is None:
-        return []
-    jobs = [with_device(first, device)]
-    size = 1 if first.alone else together(jobs[0].spec)
-    while len(jobs) < size and (job := coordinator.next_job()) is not None:
-        if job.alone or not job.spec.sugar:
-            waiting.append(job)
-            break
-        jobs.append(with_device(job, device))
-    return jobs
+def _close(pool: list["_Worker"]) -> None:
+    """Lets the workers write their checkpoints and ends them."""
+    for worker in pool:
+        worker.hang_up()
+    until = time.monotonic() + CLOSE_SECONDS
+    for worker in pool:
+        worker.kill(patience=until - time.monotonic())
 
 
 def _passed_on(coordinator: Coordinator, found: Step) -> list[str]:
     """Tells the coordinator of an epoch; returns the runs that must stop."""
     records = {run: each for run, each in found.items() if isinstance(each, EpochRecord)}
-    stopped = [run for run, record in records.items() if not coordinator.on_epoch(run, record)]
+    stopped = coordinator.on_epochs(records)
     for run, outcome in found.items():
         if isinstance(outcome, Outcome):
             coordinator.on_end(run, outcome)
@@ -64,23 +62,27 @@ def _passed_on(coordinator: Coordinator, found: Step) -> list[str]:
 
 
 def _run_here(coordinator: Coordinator, device: str) -> None:
-    waiting: list[Job] = []
     while not coordinator.done:
         # Planning the next stage may take a second look.
-        if not (jobs := _next_jobs(coordinator, device, waiting)):
+        if not (jobs := coordinator.next_jobs()):
             continue
-        execution = Execution(jobs)
-        while execution.live:
-            if stopped := _passed_on(coordinator, execution.step()):
-                _passed_on(coordinator, execution.stop(stopped))
+        execution = Execution([with_device(job, device) for job in jobs])
+        try:
+            while execution.live:
+                with shielded() if len(jobs) > 1 else nullcontext():  # an epoch of small networks is short
+                    found = execution.step()
+                if stopped := _passed_on(coordinator, found):
+                    _passed_on(coordinator, execution.stop(stopped))
+        finally:
+            execution.close()
 
 
 def _serve(coordinator: Coordinator, pool: list["_Worker"], selector: selectors.BaseSelector) -> None:
-    waiting: list[Job] = []
     while not coordinator.done:
-        for worker in pool:
-            if not worker.jobs and (jobs := _next_jobs(coordinator, worker.device, waiting)):
-                worker.begin(jobs, selector)
+        idle = [worker for worker in pool if not worker.jobs]
+        for busy, worker in enumerate(idle):
+            if jobs := coordinator.next_jobs(len(idle) - busy):
+                worker.begin([with_device(job, worker.device) for job in jobs], selector)
         for key, _ in selector.select(timeout=1.0):
             _attend(key.data, coordinator, selector)
 
@@ -102,7 +104,7 @@ def _attend(worker: "_Worker", coordinator: Coordinator, selector: selectors.Bas
         worker.kill(selector)
         jobs, worker.jobs = worker.jobs, []
         for job in jobs:
-            coordinator.on_end(job.run, Outcome(DIED, reason))
+            coordinator.on_end(job.run, Outcome(DIED, reason, shared=len(jobs) > 1))
 
 
 @dataclass
@@ -165,14 +167,23 @@ class _Worker:
         tail = f": {lines[-1][:200]}" if lines and code > 0 else ""
         return f"the worker died ({how}){tail}"
 
-    def kill(self, selector: selectors.BaseSelector | None = None) -> None:
+    def hang_up(self) -> None:
+        """Tells the process that nothing more will come."""
+        if self.process is not None and self.process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()
+
+    def kill(self, selector: selectors.BaseSelector | None = None, patience: float = 0.0) -> None:
         if self.process is None:
             return
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=max(0.0, patience))
         assert self.process.stdin is not None and self.process.stdout is not None
         if selector is not None:
             selector.unregister(self.process.stdout)
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.stdout.close()
         self.process = None

@@ -40,9 +40,10 @@ def serve(requests: IO[str], answers: IO[str]) -> None:
         while execution.live:
             told(execution.step())
             if execution.live:
-                answer = requests.readline()
-                stopped = json.loads(answer)["stop"] if answer else execution.live
-                if stopped:
+                if not (answer := requests.readline()):
+                    execution.close()  # the sitting ends: checkpoints are written
+                    return
+                if stopped := json.loads(answer)["stop"]:
                     told(execution.stop(stopped))
 
 

@@ -2,7 +2,8 @@
 
    Only plain C and pointers, so that one library serves every version of Python and torch. native_path.h holds the
    kernels; it is included once for every set of vector instructions, and the caller picks one of these paths.
-   Products and sums are not fused, so every path gives the same bits. */
+   Products and sums are not fused, so every path gives the same bits, but for what the path for AVX-512 reads from the
+   core of a table. */
 
 #include <stdint.h>
 #include <string.h>
@@ -22,8 +23,18 @@
 /* Word numbers of table/layout.py. */
 enum { NUMBER_OF_BREAKS = 1, LOW = 4, HIGH = 5, CELLS = 16, BREAKS = 80, PIECES = 256, WORDS = 4096, BREAK_WORDS = 8 };
 enum { BELOW, ABOVE, CELL, RIGHT, MIDDLE };
-enum { FIRST_OCTAVE = -8, OCTAVES = 32, MAX_BREAKS = 16, BLOCK = 256 };
-#define END 4194304.0f /* 2**OCTAVES_END */
+enum { FIRST_OCTAVE = -7, OCTAVES_END = 23, OCTAVES = 32, MAX_BREAKS = 16 };
+enum { CORE_TERMS = 6, CORE_CELL, CORE_RIGHT, CORE_POINTS, CORE_POINT, MAX_POINTS = 4, CORE = 3840, CORE_CELLS = 32, MAX_TERMS = 8 };
+
+/* The same for a test that compares them with table/layout.py, in the order of its NAMES. */
+const int32_t sugar_search_layout[] = {
+    NUMBER_OF_BREAKS, LOW, HIGH, CELLS, BREAKS, PIECES, WORDS, BREAK_WORDS, BELOW, ABOVE, CELL, RIGHT, MIDDLE,
+    FIRST_OCTAVE, OCTAVES_END, OCTAVES, MAX_BREAKS, CORE_TERMS, CORE_CELL, CORE_RIGHT, CORE_POINTS, CORE_POINT,
+    MAX_POINTS, CORE, CORE_CELLS, MAX_TERMS,
+};
+
+#define BLOCK 256 /* elements */
+#define END ((float)(1 << OCTAVES_END))
 
 enum type { F32, F64, F16, BF16 };
 enum path { BASELINE, AVX2, AVX512 };
@@ -54,6 +65,16 @@ struct table {
     int32_t count;                  /* of breaks */
     float low, high;
     const char *rows;
+};
+
+/* The core of a table, which only the path for AVX-512 reads; `terms` is 0 where it is not to be read. */
+struct core {
+    float c[MAX_TERMS * CORE_CELLS] __attribute__((aligned(64))); /* for codes, of g in fixed point */
+    int terms;   /* coefficients of a cell: 2, 5, 6 or 8 */
+    int right;   /* whether cells hold their right ends, not their left ones */
+    int count;   /* of points */
+    float magic; /* added to x, rounds it to the end of a cell, whose number is left in the last 5 bits */
+    float points[MAX_POINTS];
 };
 
 /* Where the elements of one block lie. */
@@ -135,6 +156,26 @@ static inline struct table table_of(const int32_t *words) {
     table.low = float_of((uint32_t)words[LOW]), table.high = float_of((uint32_t)words[HIGH]);
     table.rows = (const char *)(words + PIECES);
     return table;
+}
+
+/* For g in fixed point: its distance from the table's low times this. */
+static inline float fixed_point(int bits, float low, float high) {
+    return high > low ? (bits == 8 ? 255.0f : 15.0f) / (high - low) * 0x1p24f : 0;
+}
+
+static inline struct core core_of(int what, int bits, const int32_t *words) {
+    struct core core = {.terms = words[CORE_TERMS]};
+    if (!core.terms) return core;
+    memcpy(core.c, words + CORE, sizeof core.c);
+    if (what == ENCODE) {
+        const float low = float_of((uint32_t)words[LOW]), scale = fixed_point(bits, low, float_of((uint32_t)words[HIGH]));
+        for (int i = 0; i < CORE_CELLS; i++) core.c[i] = (core.c[i] - low) * scale;
+        for (int i = CORE_CELLS; i < CORE_CELLS * core.terms; i++) core.c[i] *= scale;
+    }
+    core.count = words[CORE_POINTS], core.right = words[CORE_RIGHT];
+    core.magic = float_of((uint32_t)words[CORE_CELL]) * (0x1.8p23f + (float)(CORE_CELLS / 2 - (core.right != 0)));
+    memcpy(core.points, words + CORE_POINT, sizeof core.points);
+    return core;
 }
 
 static inline struct place place_of(int what, const struct call *call, int64_t row, int64_t begin, int64_t size) {

@@ -158,11 +158,14 @@ FN vu N(random)(const struct call *call, uint64_t index) {
     return (h ^ h >> 16) >> 8;
 }
 
-/* In fixed point, with 24 bits after the point: the sum of g, in steps, and the random number, rounded down. */
-FN void N(put_codes)(int bits, uint8_t *codes, vf g, float low, float high, vu random) {
-    const float levels = bits == 8 ? 255 : 15;
-    const float scale = high > low ? levels / (high - low) * 0x1p24f : 0;
-    vf scaled = (g - low) * scale, most = (vf){0} + levels * 0x1p24f;
+/* g in fixed point, with 24 bits after the point, as a float. */
+FN vf N(fixed)(int bits, vf g, const struct table *table) {
+    return (g - table->low) * fixed_point(bits, table->low, table->high);
+}
+
+/* The sum of g, in steps, and the random number, rounded down. */
+FN void N(put_codes)(int bits, uint8_t *codes, vf scaled, vu random) {
+    vf most = (vf){0} + (bits == 8 ? 255.0f : 15.0f) * 0x1p24f;
 #if LANES == 16
     /* The second operand, 0, is taken where the first is NaN. */
     scaled = (vf)_mm512_min_ps((__m512)most, _mm512_max_ps((__m512)scaled, _mm512_setzero_ps()));
@@ -173,7 +176,7 @@ FN void N(put_codes)(int bits, uint8_t *codes, vf g, float low, float high, vu r
 #if LANES == 16
     if (bits == 4) {
         __m512i pairs = _mm512_srli_epi64((__m512i)sum, 24), odd = _mm512_srli_epi64((__m512i)sum, 52);
-        __m512i packed = _mm512_or_si512(pairs, _mm512_and_si512(odd, _mm512_set1_epi64(0xF0)));
+        __m512i packed = _mm512_ternarylogic_epi64(pairs, odd, _mm512_set1_epi64(0xF0), 0xF8); /* a | b & c */
         _mm_storel_epi64((void *)codes, _mm512_cvtepi64_epi8(packed));
         return;
     }
@@ -188,7 +191,28 @@ FN void N(put_codes)(int bits, uint8_t *codes, vf g, float low, float high, vu r
     }
 }
 
-FN vf N(get_codes)(int bits, const uint8_t *codes, float low, float high) {
+/* What codes stand for: a table of the 16 values of 4 bits, or the range for 8. */
+struct N(levels) {
+    vf of_4;
+    float low, range;
+};
+
+FN struct N(levels) N(levels_of)(int bits, float low, float high) {
+    struct N(levels) levels = {.low = low, .range = high - low};
+    if (bits == 4 && LANES == 16)
+        for (int i = 0; i < LANES; i++) levels.of_4[i] = low + (float)i * (high - low) / 15.0f;
+    return levels;
+}
+
+FN vf N(level)(int bits, const uint8_t *codes, const struct N(levels) *levels) {
+#if LANES == 16
+    if (bits == 4) {
+        /* The product puts a byte's upper half into the upper word; the selection reads the last 4 bits of a word. */
+        __m512i pairs = _mm512_cvtepu8_epi64(_mm_loadl_epi64((const void *)codes));
+        __m512i places = _mm512_mul_epu32(pairs, _mm512_set1_epi64(1 << 28 | 1));
+        return (vf)_mm512_permutexvar_ps(places, (__m512)levels->of_4);
+    }
+#endif
     vb bytes;
     if (bits == 8) {
         memcpy(&bytes, codes, sizeof bytes);
@@ -198,18 +222,42 @@ FN vf N(get_codes)(int bits, const uint8_t *codes, float low, float high) {
         vp pairs = __builtin_convertvector(packed, vp);
         bytes = (vb)((pairs | pairs << 4) & 0x0F0F);
     }
+#if LANES == 16
+    /* The quotient by 255, rounded as a division rounds it, in three steps. */
+    __m512 whole = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32((__m128i)bytes)) * levels->range;
+    __m512 inverse = _mm512_set1_ps(1.0f / 255.0f), quotient = whole * inverse;
+    __m512 rest = _mm512_fnmadd_ps(quotient, _mm512_set1_ps(255.0f), whole);
+    return (vf)(levels->low + _mm512_fmadd_ps(rest, inverse, quotient));
+#else
     vf code = __builtin_convertvector(__builtin_convertvector(__builtin_convertvector(bytes, vh), vi), vf);
-    return low + code * (high - low) / (bits == 8 ? 255.0f : 15.0f);
+    return levels->low + code * levels->range / (bits == 8 ? 255.0f : 15.0f);
+#endif
 }
+
+/* What LANES elements from `k` on become once their g, in fixed point for codes, is known. */
+FN void N(put)(int what, int type, int stream, int bits, const struct call *call, vf g, int64_t k, uint64_t index,
+               const struct place *at) {
+    const int64_t size = SIZES[type];
+    if (what == ENCODE) {
+        N(relu)(type, stream, at->x + k * size, at->out + k * size);
+        N(put_codes)(bits, at->codes_out + k * bits / 8, g, N(random)(call, index + (uint64_t)k));
+    } else {
+        N(product)(type, stream, at->grad + k * size, g, at->out + k * size);
+    }
+}
+
+#if LANES == 16
+#include "native_core.h"
+#endif
 
 /* Up to BLOCK elements, a multiple of GROUP. In two rounds, because a row's place is known long after its x is read;
    meanwhile memory for the next round is fetched. */
-FN void N(block)(int what, int type, int stream, const struct call *call, const struct table *table, int64_t count,
-                 uint64_t index, struct place at) {
-    const int size = SIZES[type], bits = call->bits;
+FN void N(block)(int what, int type, int stream, const struct call *call, const struct table *table,
+                 int64_t count, uint64_t index, struct place at) {
+    const int size = SIZES[type];
     uint16_t rows[BLOCK] __attribute__((aligned(64)));
     float ts[BLOCK] __attribute__((aligned(64)));
-    for (int64_t i = 0; what != DECODE && i < count; i += GROUP) {
+    for (int64_t i = 0; i < count; i += GROUP) {
         N(locate_at)(table, type, at.x + i * size, rows + i, ts + i);
         for (int64_t j = i * size; j < (i + GROUP) * size; j += 64) {
             if (what == BACKWARD) __builtin_prefetch(at.grad + j);
@@ -217,21 +265,29 @@ FN void N(block)(int what, int type, int stream, const struct call *call, const 
         }
     }
     for (int64_t i = 0; i < count; i += GROUP) {
-        if (what != DECODE)
-            for (int64_t j = i * size; j < (i + GROUP) * size; j += 64)
-                __builtin_prefetch((const void *)((uintptr_t)at.x + (uintptr_t)(BLOCK * size + j)));
+        for (int64_t j = i * size; j < (i + GROUP) * size; j += 64)
+            __builtin_prefetch((const void *)((uintptr_t)at.x + (uintptr_t)(BLOCK * size + j)));
 #pragma GCC unroll 2
         for (int v = 0; v < GROUP / LANES; v++) {
-            const int64_t k = i + v * LANES, c = k * bits / 8;
-            vf g = what == DECODE ? N(get_codes)(bits, at.codes + c, table->low, table->high)
-                                  : N(value)(table->rows, rows + i, ts + i, v);
-            if (what == ENCODE) {
-                N(relu)(type, stream, at.x + k * size, at.out + k * size);
-                N(put_codes)(bits, at.codes_out + c, g, table->low, table->high, N(random)(call, index + (uint64_t)k));
-            } else {
-                N(product)(type, stream, at.grad + k * size, g, at.out + k * size);
-            }
+            const int64_t k = i + v * LANES;
+            vf g = N(value)(table->rows, rows + i, ts + i, v);
+            if (what == ENCODE) g = N(fixed)(call->bits, g, table);
+            N(put)(what, type, stream, call->bits, call, g, k, index, &at);
         }
+    }
+}
+
+/* The same for codes. */
+FN void N(decode_block)(int type, int stream, const struct call *call, const struct table *table, int64_t count,
+                        struct place at) {
+    const int64_t size = SIZES[type], bits = call->bits;
+    const struct N(levels) levels = N(levels_of)((int)bits, table->low, table->high);
+    if (bits == 4) {
+        for (int64_t k = 0; k < count; k += LANES)
+            N(product)(type, stream, at.grad + k * size, N(level)(4, at.codes + k / 2, &levels), at.out + k * size);
+    } else {
+        for (int64_t k = 0; k < count; k += LANES)
+            N(product)(type, stream, at.grad + k * size, N(level)(8, at.codes + k, &levels), at.out + k * size);
     }
 }
 
@@ -240,11 +296,41 @@ FN void N(loop)(int what, int type, const struct call *shared, int64_t row, int6
     const struct call call = *shared; /* a copy, which no store can change */
     const struct table table = table_of(call.words + row * WORDS);
     const int64_t size = SIZES[type];
-    while (begin + GROUP <= end) {
-        int64_t count = end - begin < BLOCK ? (end - begin) / GROUP * GROUP : BLOCK;
-        const int64_t i = row * call.n + begin;
-        N(block)(what, type, call.stream, &call, &table, count, (uint64_t)(call.first + i), place_of(what, &call, row, begin, size));
-        begin += count;
+#if LANES == 16
+    const struct core core = core_of(what, call.bits, call.words + row * WORDS);
+    /* Where the user has denormal numbers flushed, the core would take them for 0. */
+    const int has_core = what != DECODE && core.terms && !(_mm_getcsr() & 0x40);
+#define BLOCK_OF(stream, count, index, at)                                                       \
+    do {                                                                                         \
+        if (has_core) N(mixed)(what, type, stream, &call, &table, &core, count, index, at);      \
+        else N(block)(what, type, stream, &call, &table, count, index, at);                      \
+    } while (0)
+#else
+#define BLOCK_OF(stream, count, index, at) N(block)(what, type, stream, &call, &table, count, index, at)
+#endif
+    for (int64_t done, before = 0; begin + GROUP <= end; begin += done, before = done) {
+        (void)before;
+        const int64_t left = (end - begin) / GROUP * GROUP;
+        const uint64_t index = (uint64_t)(call.first + row * call.n + begin);
+        const struct place at = place_of(what, &call, row, begin, size);
+        done = left < BLOCK ? left : BLOCK;
+        if (what == DECODE) {
+            N(decode_block)(type, call.stream, &call, &table, left, at);
+            done = left;
+            continue;
+        }
+#if LANES == 16
+        if (has_core) {
+            const int64_t held = N(run_core)(what, type, call.stream, &call, &core, NULL, left, index, at);
+            if (held) {
+                done = held;
+                continue;
+            }
+            /* A group with elements beyond the core is seldom followed by another. */
+            if (before > BLOCK) done = GROUP;
+        }
+#endif
+        BLOCK_OF(call.stream, done, index, at);
     }
     if (begin == end) return;
     /* The rest goes through buffers, which may be read and written as a whole. */
@@ -256,7 +342,9 @@ FN void N(loop)(int what, int type, const struct call *shared, int64_t row, int6
     if (what != DECODE) memcpy(x, from.x, length);
     if (what == DECODE) memcpy(codes, from.codes, bytes);
     const struct place buffers = {grad, x, codes, out, codes_out};
-    N(block)(what, type, 0, &call, &table, GROUP, (uint64_t)(call.first + row * call.n + begin), buffers);
+    if (what == DECODE) N(decode_block)(type, 0, &call, &table, GROUP, buffers);
+    else BLOCK_OF(0, GROUP, (uint64_t)(call.first + row * call.n + begin), buffers);
+#undef BLOCK_OF
     memcpy(from.out, out, length);
     if (what == ENCODE) {
         if ((end - begin) * call.bits % 8) codes_out[bytes - 1] &= 15;

@@ -259,7 +259,7 @@ def _evaluate(x: Tensor, tables: Tensor) -> Tensor:
         piece = middle.where((ordered > below) & (ordered < above) & (middle >= 0) & used, piece)
     edge = (bits & (-1 << shift)).view(torch.float32)
     t = bits.view(torch.float32) - edge
-    coefficients = tables[:, PIECES:].reshape(rows, MAX_PIECES, 4).view(torch.float32)
+    coefficients = tables[:, PIECES : PIECES + 4 * MAX_PIECES].reshape(rows, MAX_PIECES, 4).view(torch.float32)
     c0, c1, c2, c3 = _rows(coefficients, piece, row).unbind(-1)
     return c0 + t * (c1 + t * (c2 + t * c3))
 

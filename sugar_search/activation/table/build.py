@@ -7,6 +7,7 @@ from math import inf
 import numpy as np
 
 from sugar_search.activation.table.break_points import break_points
+from sugar_search.activation.table.core import Core, with_core
 from sugar_search.activation.table.fit import fit
 from sugar_search.activation.table.layout import (
     BREAK_WORDS,
@@ -56,14 +57,15 @@ class Table:
     scale: float
 
 
-def build_table(tape: Tape, *, within: float = WITHIN) -> Table:
+def build_table(tape: Tape, *, within: float = WITHIN, core: bool = True) -> Table:
     """The table of g.
 
     Args:
         tape: of an admitted g.
         within: the error to aim at before rounding, as a share of max |g|; missed where pieces run out.
+        core: whether the table may have a core.
     """
-    found = cuts(break_points(tape))
+    found = breaks = cuts(break_points(tape))
     if len(found) > MAX_BREAKS:
         return _none()
     values = values_of(tape)
@@ -82,8 +84,12 @@ def build_table(tape: Tape, *, within: float = WITHIN) -> Table:
             levels = refined(levels, table.octave, seen.by_piece, _FAR_OFF * within, len(found))
             if len(found) == len(before[1]) and np.array_equal(levels, before[0]):
                 break
-    assert best is not None
-    return _finished(*best)
+        assert best is not None
+        table, words, seen = best
+        if not np.isfinite(seen.error):
+            return _none()
+        held = with_core(words, values, breaks, seen) if core else None
+    return _finished(table, words, seen, held)
 
 
 def _none() -> Table:
@@ -93,14 +99,16 @@ def _none() -> Table:
     return Table(words, inf, 1.0)
 
 
-def _finished(table: Rows, words: np.ndarray, seen: Sampled) -> Table:
-    if not np.isfinite(seen.error):
-        return _none()
+def _finished(table: Rows, words: np.ndarray, seen: Sampled, core: Core | None) -> Table:
     c = words[PIECES : PIECES + 4 * words[NUMBER_OF_PIECES]].view(np.float32).reshape(-1, 4).astype(np.float64)
     low, high = span(c, table)
+    error = seen.error
+    if core is not None:
+        words, error = core.words, max(error, core.error)
+        low, high = min(low, core.low), max(high, core.high)
     scale = max(seen.scale, abs(low), abs(high))
     words.view(np.float32)[SCALE] = scale
-    return _ranged(Table(words, seen.error, scale), low, high)
+    return _ranged(Table(words, error, scale), low, high)
 
 
 def _ranged(table: Table, low: float, high: float) -> Table:

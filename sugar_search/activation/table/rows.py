@@ -87,7 +87,7 @@ def with_more(found: Sequence[Cut], table: Rows, errors: np.ndarray, limit: floa
     more = []
     room = min(MAX_BREAKS, MAX_PIECES - len(table.octave)) - len(found)
     for piece in next_to_0[np.argsort(-errors[next_to_0])][: max(room, 0)]:
-        middle = np.float32(table.near[piece] + table.width[piece] / 2)
+        middle = np.float32(table.near[piece] + table.width[piece] * 0.45)  # steeper towards 0
         here = _order(middle)
         more.append(Cut(float(middle), here - 1, here, None))
     return sorted([*found, *more], key=lambda cut: cut.at)

@@ -39,18 +39,18 @@ def span(c: np.ndarray, rows: Rows) -> tuple[float, float]:
 
 
 def rounding(c: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """How far float32 evaluation may stray from the cubic: 0 for constants.
+    """How far float32 evaluation may stray from the polynomial: 0 for constants.
 
     A running bound of Horner's rule with a rounding at each multiplication and addition; t itself is exact.
 
     Args:
-        c: (n, 4), float32 values.
+        c: (n, terms), float32 values.
         size: (n,), the largest |t|.
     """
-    p3 = np.abs(c[:, 3])
-    p2 = np.abs(c[:, 2]) + size * p3
-    p1 = np.abs(c[:, 1]) + size * p2
-    p0 = np.abs(c[:, 0]) + size * p1
-    bound = FLOAT * (p0 + size * (2 * p1 + size * (2 * p2 + size * p3))) * (1 + 8 * FLOAT)
-    bound += _UNDERFLOW * (1 + size) ** 3
+    terms = c.shape[1]
+    partial = bound = np.abs(c[:, -1])
+    for k in range(terms - 2, -1, -1):
+        partial = np.abs(c[:, k]) + size * partial
+        bound = (2 if k else 1) * partial + size * bound
+    bound = FLOAT * bound * (1 + 2 * terms * FLOAT) + _UNDERFLOW * (1 + size) ** (terms - 1)
     return np.where((c[:, 1:] == 0).all(axis=1), 0.0, bound)

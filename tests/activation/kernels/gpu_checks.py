@@ -17,11 +17,14 @@ from sugar_search.activation.table.layout import (
     BREAKS,
     CELL,
     CELLS,
+    CORE,
+    FIRST_OCTAVE,
     HIGH,
     LOW,
     MIDDLE,
     NUMBER_OF_BREAKS,
     OCTAVES,
+    OCTAVES_END,
     PIECES,
     RIGHT,
     WORDS,
@@ -55,7 +58,7 @@ def random_table(seed):
 
     words = torch.zeros(WORDS, dtype=torch.int32)
     floats = words.view(torch.float32)
-    floats[PIECES:] = torch.rand(WORDS - PIECES, generator=random) - 0.5
+    floats[PIECES:CORE] = torch.rand(CORE - PIECES, generator=random) - 0.5
     floats[LOW], floats[HIGH] = -0.4, 0.6
     piece = 0
     for i in range(2 * OCTAVES):
@@ -79,7 +82,7 @@ def random_table(seed):
 
 def pieces(words, x):
     bits = int(x.view(torch.int32))
-    octave = min(max((bits >> 23 & 255) - 118, 0), 31) + 32 * (bits < 0)
+    octave = min(max((bits >> 23 & 255) - 126 - FIRST_OCTAVE, 0), 31) + 32 * (bits < 0)
     cell = int(words[CELLS + octave])
     return (cell >> 5) + ((bits & 0x7FFFFF) >> (cell & 31))
 
@@ -89,7 +92,8 @@ def points(n=3000, near=(), seed=0):
     random = torch.Generator().manual_seed(seed)
     x = torch.randn(n, generator=random) * 2.0 ** torch.randint(-12, 26, (n,), generator=random).float()
     x[: n // 2] = torch.randn(n // 2, generator=random) * 3
-    special = [0.0, -0.0, 1e-40, -1e-40, 2.0**-8, -(2.0**-8), 2.0**22, -(2.0**22), 3e38, -3e38]
+    special = [0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38]
+    special += [sign * 2.0**power for sign in (1, -1) for power in (FIRST_OCTAVE, OCTAVES_END)]
     special = torch.tensor([*special, float("inf"), -float("inf"), float("nan")])
     near = torch.as_tensor(near, dtype=torch.float32)
     around = [near, *(torch.nextafter(near, torch.full_like(near, s * 9e9)) for s in (-1, 1))]

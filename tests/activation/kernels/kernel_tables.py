@@ -20,8 +20,8 @@ FORMULAS = (
 
 
 @functools.cache
-def words(formula: str = "bsilu") -> torch.Tensor:
-    table = build_table(surrogate(formula).tape)
+def words(formula: str = "bsilu", core: bool = False) -> torch.Tensor:
+    table = build_table(surrogate(formula).tape, core=core)
     assert table.error < 1e-6
     return torch.from_numpy(np.array(table.words))
 

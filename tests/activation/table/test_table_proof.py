@@ -9,7 +9,7 @@ from sugar_search import catalog
 from sugar_search.activation.accuracy import DTYPES, inputs, reference
 from sugar_search.activation.table.build import build_table
 from sugar_search.activation.table.evaluate import evaluate, pieces_of
-from sugar_search.activation.table.layout import ABOVE, BREAKS, CELLS, MIDDLE, OCTAVES, PIECES
+from sugar_search.activation.table.layout import ABOVE, BREAKS, CELLS, MIDDLE, OCTAVES, OCTAVES_END, PIECES
 from sugar_search.activation.table.proof import proven_error
 from sugar_search.symbolic.parse import parse
 from sugar_search.symbolic.surrogate import surrogate
@@ -60,7 +60,7 @@ def test_a_wrong_coefficient_anywhere_is_found():
     rng = np.random.default_rng(0)
     for x in np.concatenate([rng.normal(size=5), [1e-4, -1e-3, 3e5, -1e7]]).astype(np.float32):
         words = table.words.copy()
-        end = np.float32(2.0**22)
+        end = np.float32(2.0**OCTAVES_END)
         piece = int(pieces_of(words, np.clip(x, -end, end).reshape(1).view(np.int32))[0][0])
         words.view(np.float32)[PIECES + 4 * piece] += 1e-3
         assert proven_error(tape, replace(table, words=words)) >= 0.999e-3 / table.scale, x

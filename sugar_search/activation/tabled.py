@@ -61,7 +61,8 @@ class _Once(torch.autograd.Function):
 
 def once(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
     """`grad * g(x)` in a backward pass; a derivative of it raises."""
-    return _again(operators.backward, _Once, grad, x, words)
+    plain = operators.backward if torch.compiler.is_compiling() else operators.backward_at_once
+    return _again(plain, _Once, grad, x, words)
 
 
 def _again(operator: Any, function: type[torch.autograd.Function], *inputs: Any) -> Tensor:

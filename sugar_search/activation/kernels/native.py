@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sugar_search.activation.kernels import compiler
 from sugar_search.activation.kernels.portable import in_layout, layout, members
+from sugar_search.activation.table.layout import WORDS
 
 __all__ = ["PATHS", "backward", "decode", "empty", "encode", "load", "relu", "takes"]
 
@@ -34,7 +35,7 @@ _FOLDER = Path(__file__).parent
 _SERIAL = 32768  # elements below which a second thread costs more than it saves
 _STREAM = 1 << 23  # bytes of a result from which it is written past the caches
 # Bytes from which the C library's allocator always takes new pages from the system.
-_NEW_PAGES = 1 << 25
+NEW_PAGES = 1 << 25
 _state = {"forked": False}
 
 
@@ -99,6 +100,12 @@ def takes(*tensors: Tensor) -> bool:
 
 def backward(grad: Tensor, x: Tensor, words: Tensor, path: int | None = None) -> Tensor:
     """`portable.backward`; `path` is an index of PATHS, None for the best that the processor has."""
+    one_table = words.shape == (WORDS,) and words.dtype == torch.int32
+    if one_table and x.numel() and all(map(Tensor.is_contiguous, (words, grad, x))):
+        # Nothing to arrange, as in most calls.
+        out = empty(x.shape, x.stride(), x.dtype)
+        _call("backward", path, out, 1, grad.data_ptr(), x.data_ptr(), words.data_ptr(), out.data_ptr())
+        return out
     rows, x, order, words = _arrange(x, x.stride(), words)
     grad = in_layout(grad, order)
     out = empty(x.shape, order, x.dtype)
@@ -133,7 +140,7 @@ def decode(
 
 def relu(x: Tensor) -> Tensor:
     """`torch.relu` into memory that `empty` gives, which for large tensors takes half the time."""
-    if x.numel() * x.element_size() < _NEW_PAGES or layout(x.shape, x.stride()) != x.stride():
+    if x.numel() * x.element_size() < NEW_PAGES or layout(x.shape, x.stride()) != x.stride():
         return torch.ops.aten.relu.default(x)
     # This is what relu calls itself; its own variant with `out` makes a copy.
     return torch.ops.aten.clamp_min.out(x, 0, out=empty(x.shape, x.stride(), x.dtype))
@@ -142,7 +149,7 @@ def relu(x: Tensor) -> Tensor:
 def empty(shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
     """An uninitialised tensor, in large pages where it is large: a page fault costs more than filling 4 KiB."""
     out = torch.empty_strided(shape, stride, dtype=dtype)
-    if out.numel() * out.element_size() >= _NEW_PAGES:
+    if out.numel() * out.element_size() >= NEW_PAGES:
         library: Any = load()
         library.sugar_search_advise(out.data_ptr(), out.numel() * out.element_size())
     return out

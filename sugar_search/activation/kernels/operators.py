@@ -19,7 +19,7 @@ from sugar_search.activation.kernels import native, portable
 from sugar_search.activation.kernels.portable import layout, members
 from sugar_search.errors import InputError
 
-__all__ = ["backward", "decode", "force", "native_available", "relu", "relu_encode"]
+__all__ = ["backward", "backward_at_once", "decode", "force", "native_available", "relu", "relu_encode"]
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,10 @@ _SCHEMAS = (
     "decode(Tensor grad, Tensor codes, Tensor words, int bits, SymInt[]? stride=None) -> Tensor",
     "relu(Tensor x) -> Tensor",
 )
+# What torch would look at on the way: an ordinary tensor on the CPU, neither batched nor of another kind.
+_PLAIN = torch._C._dispatch_keys(torch.empty(0))
 _forced: Literal["native", "portable"] | None = None
+_triton = True  # until it fails for want of a C compiler
 
 
 def backward(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
@@ -49,7 +52,20 @@ def decode(grad: Tensor, codes: Tensor, words: Tensor, bits: int, stride: Sequen
 
 def relu(x: Tensor) -> Tensor:
     """`torch.relu`, bit for bit; large results on a CPU are faster, because they lie in large pages."""
+    if torch.compiler.is_compiling() or x.numel() * x.element_size() < native.NEW_PAGES:
+        return torch.ops.aten.relu.default(x)
     return torch.ops.sugar_search.relu(x)
+
+
+def backward_at_once(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
+    """`backward` without the way through torch's dispatcher, which takes as long as the kernel on small tensors.
+
+    For a backward pass that nothing batches, differentiates or traces.
+    """
+    keys = torch._C._dispatch_keys
+    if keys(x) == keys(grad) == keys(words) == _PLAIN and not torch._C._len_torch_dispatch_stack():
+        return _backward_cpu(grad, x, words)
+    return torch.ops.sugar_search.backward(grad, x, words)
 
 
 def native_available() -> bool:
@@ -84,8 +100,19 @@ def _gpu() -> ModuleType | None:
         return None
 
 
-def _cuda() -> ModuleType:
-    return portable if _forced == "portable" else _gpu() or portable
+def _on_gpu(name: str, *inputs: Any) -> Any:
+    """The kernel of that name: Triton's, or plain torch where Triton is missing or finds no C compiler."""
+    global _triton
+    module = _gpu() if _triton and _forced != "portable" else None
+    if module is not None:
+        try:
+            return getattr(module, name)(*inputs)
+        except RuntimeError as error:
+            if "compiler" not in str(error):
+                raise
+            _triton = False
+            log.warning("surrogates run on plain torch operators on this GPU, slowly: %s", error)
+    return getattr(portable, name)(*inputs)
 
 
 def _backward_cpu(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
@@ -117,15 +144,18 @@ def _relu(x: Tensor) -> Tensor:
 
 
 def _backward_cuda(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
-    return _cuda().backward(grad, x, words)
+    product: Tensor = _on_gpu("backward", grad, x, words)
+    return product
 
 
 def _encode_cuda(x: Tensor, words: Tensor, seed: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    return _cuda().encode(x, words, seed, bits)
+    coded: tuple[Tensor, Tensor] = _on_gpu("encode", x, words, seed, bits)
+    return coded
 
 
 def _decode_cuda(grad: Tensor, codes: Tensor, words: Tensor, bits: int, stride: Sequence[int] | None = None) -> Tensor:
-    return _cuda().decode(grad, codes, words, bits, stride)
+    product: Tensor = _on_gpu("decode", grad, codes, words, bits, stride)
+    return product
 
 
 def _backward_fake(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:

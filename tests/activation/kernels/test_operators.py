@@ -179,3 +179,19 @@ def test_imported_again_and_from_a_copy():
 def test_tables_of_a_wrong_kind(kernels, table):
     with pytest.raises(InputError, match="tables must be"):
         operators.backward(torch.ones(3), torch.ones(3), table)
+
+
+def test_triton_without_a_compiler_is_left_alone(monkeypatch, caplog):
+    calls = []
+
+    def launch(*inputs):
+        calls.append(inputs)
+        raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable")
+
+    kernels = type("kernels", (), {"backward": staticmethod(launch)})
+    monkeypatch.setattr(operators, "_gpu", lambda: kernels)
+    monkeypatch.setattr(operators, "_triton", True)
+    x, table = torch.randn(8), words("bsilu")
+    for _ in range(2):
+        assert torch.equal(operators._backward_cuda(x, x, table), portable.backward(x, x, table))
+    assert len(calls) == 1 and caplog.text.count("slowly") == 1

@@ -1,8 +1,9 @@
 """Forward and backward of one activation: time over nn.ReLU's, and bandwidth.
 
-Each round runs every case once, in rotating order; the A/A row is nn.ReLU against itself. Bytes are those that any
-ReLU with a gradient must move: x and y forward, the output's gradient, x and the input's gradient backward. Compiled
-cases are compiled before the first round. On a GPU the bandwidth stands beside that of a device copy.
+Each round runs every case twice untimed and then for at least 4 million elements, in an order drawn anew; the A/A row
+is nn.ReLU against itself. Bytes are those that any ReLU with a gradient must move: x and y forward, the output's
+gradient, x and the input's gradient backward. Compiled cases are compiled before the first round. On a GPU the
+bandwidth stands beside that of a device copy.
 
     python benchmarks/activation.py [--threads T] [--rounds N] [--size 2**20 ...] [--dtype float32 ...] [--quick]
 """
@@ -27,7 +28,7 @@ SURROGATES = {
     "x/(1+x^2)": "x/(1 + x**2)",
 }
 BYTES = 5  # elements moved per element: x, y; the output's gradient, x, the input's gradient
-ROUNDS = {2**16: 200, 2**20: 60, 2**24: 12}
+ROUNDS = {2**16: 60, 2**20: 60, 2**24: 15}
 
 
 def cases(compiled):
@@ -87,7 +88,7 @@ def report(size, dtype, device, count, compiled):
     for run in runs.values():
         for _ in range(3):
             run()
-    times = rounds(runs, count, times=max(1, 2**18 // size))
+    times = rounds(runs, count, times=max(1, 2**22 // size), settle=2)
     print(f"\n{size:,} elements of {dtype}, {count} rounds, copy {copy_bandwidth(size, dtype, device):.1f} GB/s")
     print(f"  {'case':<30}{'us':>10}{'GB/s':>8}{'x nn.ReLU':>11}   95 % of the median")
     for name in runs:

@@ -1,4 +1,4 @@
-"""Times cases side by side: all of them in each round, in an order that rotates, so that drifts meet all alike."""
+"""Times cases side by side: all of them in each round, in an order drawn anew, so that drifts meet all alike."""
 
 import platform
 import random
@@ -34,12 +34,21 @@ def seconds(call, times=1):
     return (time.perf_counter() - began) / times
 
 
-def rounds(cases, count, times=1):
-    """Seconds of every case in each of `count` rounds, by name."""
-    names, found = list(cases), {name: [] for name in cases}
-    for turn in range(count):
-        at = turn % len(names)
-        for name in names[at:] + names[:at]:
+def rounds(cases, count, times=1, settle=0):
+    """Seconds of every case in each of `count` rounds, by name.
+
+    Args:
+        cases: functions by name.
+        count: rounds.
+        times: calls in a row that are timed together.
+        settle: calls before those, not timed: what another case leaves in caches and allocators is not its own doing.
+    """
+    order, found, draw = list(cases), {name: [] for name in cases}, random.Random(0)
+    for _ in range(count):
+        draw.shuffle(order)
+        for name in order:
+            for _ in range(settle):
+                cases[name]()
             found[name].append(seconds(cases[name], times))
     return found
 

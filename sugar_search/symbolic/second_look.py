@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from sugar_search.symbolic.points import values_at
-from sugar_search.symbolic.steps import Step
-from sugar_search.symbolic.tape import NUMPY, Tape
+from sugar_search.symbolic.tape import Tape, all_registers
 
 __all__ = ["Look", "both", "differ", "look"]
 
@@ -103,32 +102,18 @@ class Look:
 def look(tape: Tape) -> Look:
     """What one tape shows on the fine grid, and where to look more closely."""
     with np.errstate(all="ignore"):
-        registers = _registers(tape.steps, _FINE)
+        registers = all_registers(tape.steps, _FINE)
         places = _places(tape, _FINE, registers, _MOST_PLACES)
         special = _around(places)
         if places.size:
             # Once more near the places: a bump within a bump, or a comparison with one.
-            places = np.union1d(places, _places(tape, special, _registers(tape.steps, special), _MOST_AGAIN))
+            places = np.union1d(places, _places(tape, special, all_registers(tape.steps, special), _MOST_AGAIN))
             special = _around(places)
     return Look(np.array(np.broadcast_to(registers[-1], _FINE.shape)), special)
 
 
 def _around(places: np.ndarray) -> np.ndarray:
     return np.unique((places[:, None] + _OFFSETS * np.maximum(1.0, np.abs(places))[:, None]).ravel())
-
-
-def _registers(steps: Iterable[Step], x: np.ndarray) -> list[Any]:
-    found: list[Any] = []
-    for step in steps:
-        if step.op == "x":
-            found.append(x)
-        elif step.op == "const":
-            found.append(np.float64(step.value or 0.0))
-        elif step.op == "pow":
-            found.append(np.power(found[step.args[0]], step.value or 0.0))
-        else:
-            found.append(NUMPY[step.op](*(found[i] for i in step.args)))
-    return found
 
 
 def _watched(tape: Tape) -> list[tuple[int, int | None]]:
@@ -168,7 +153,7 @@ def _places(tape: Tape, x: np.ndarray, registers: list[Any], most: int) -> np.nd
         if (high - low <= _POINT * np.maximum(1.0, np.abs(low))).all():
             break
         points = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, _SECTIONS)
-        values = _registers(needed, points)
+        values = all_registers(needed, points)
         size = np.empty(points.shape)
         for pair, mine in rows:
             size[mine] = np.abs(_level(values, pair)[mine])

@@ -4,7 +4,7 @@
 the steps stable in floating point: `1 - sigmoid(u)` becomes `sigmoid(-u)`, which does not cancel.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ from sympy import Expr
 from sugar_search.symbolic.primitives import PRIMITIVES, X, mp_power, number
 from sugar_search.symbolic.steps import Builder, Step
 
-__all__ = ["MAX_CLAMP", "NUMPY", "Step", "Tape", "clamp_bound"]
+__all__ = ["MAX_CLAMP", "NUMPY", "Step", "Tape", "all_registers", "clamp_bound"]
 
 MAX_CLAMP = 2.0**126
 
@@ -36,6 +36,21 @@ _MPMATH: dict[str, Callable[..., Any]] = {
     "neg": lambda a: -a,
     **{name: row.mpmath for name, row in PRIMITIVES.items()},
 }
+
+
+def all_registers(steps: Iterable[Step], x: np.ndarray) -> list[Any]:
+    """What each of some steps without inputs gives at `x` (float64), as numpy leaves it."""
+    found: list[Any] = []
+    for step in steps:
+        if step.op == "x":
+            found.append(x)
+        elif step.op == "const":
+            found.append(np.float64(step.value or 0.0))
+        elif step.op == "pow":
+            found.append(np.power(found[step.args[0]], step.value or 0.0))
+        else:
+            found.append(NUMPY[step.op](*(found[i] for i in step.args)))
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ and sampled at all distances.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from sugar_search.symbolic.steps import Step
-from sugar_search.symbolic.tape import NUMPY, Tape
+from sugar_search.symbolic.tape import Tape, all_registers
 
 __all__ = ["GRID", "MOST_PLACES", "narrow"]
 
@@ -89,23 +88,9 @@ def _watched(steps: Sequence[Step]) -> list[_Watched]:
     return [one for one in found if steps[one[0]].op != "const" or one[1] is not None]
 
 
-def _registers(steps: Sequence[Step], x: np.ndarray) -> list[Any]:
-    found: list[Any] = []
-    for step in steps:
-        if step.op == "x":
-            found.append(x)
-        elif step.op == "const":
-            found.append(np.float64(step.value or 0.0))
-        elif step.op == "pow":
-            found.append(np.power(found[step.args[0]], step.value or 0.0))
-        else:
-            found.append(NUMPY[step.op](*(found[i] for i in step.args)))
-    return found
-
-
 def _levels(steps: Sequence[Step], watched: Sequence[_Watched], x: np.ndarray) -> np.ndarray:
     """The watched registers at x, (watched, *shape of x)."""
-    registers = _registers(steps, x)
+    registers = all_registers(steps, x)
     u = np.empty((len(watched), *x.shape))
     for row, (first, second, _) in zip(u, watched, strict=True):
         row[...] = registers[first] if second is None else registers[first] - registers[second]

@@ -32,7 +32,7 @@ def together(spec: RunSpec) -> int:
     try:
         if TOGETHER == 1 or members.servable(spec) is not None:
             return 1
-        each, weights = members.bytes_per_member(spec), sum(members._layout(*members._network(spec)).widths)
+        each, weights = members.bytes_per_member(spec), members.weights_of(spec)
     except Exception:  # a network of the user may raise anything; the run itself will say what is wrong
         return 1
     return 1 if weights > MOST_WEIGHTS else max(1, min(TOGETHER, MOST_BYTES // max(1, each)))

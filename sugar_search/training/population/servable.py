@@ -18,7 +18,7 @@ from sugar_search.training.population.layout import Layout, layout_of
 from sugar_search.training.population.perceptron import disagreement, obstacle
 from sugar_search.training.run import RunSpec
 
-__all__ = ["bytes_per_member", "check_alike", "kin", "servable"]
+__all__ = ["bytes_per_member", "check_alike", "kin", "servable", "weights_of"]
 
 Options = tuple[tuple[str, bool | int | float | str], ...]
 
@@ -51,6 +51,11 @@ def servable(spec: RunSpec) -> str | None:
     if spec.surrogate is not None and find_arch(spec.arch).sites != ("relu",):
         return "other activations than ReLU are replaced"
     return _obstacle(*_network(spec))
+
+
+def weights_of(spec: RunSpec) -> int:
+    """How many weights the network of a servable run has."""
+    return sum(_layout(*_network(spec)).widths)
 
 
 def bytes_per_member(spec: RunSpec) -> int:

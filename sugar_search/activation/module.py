@@ -130,8 +130,9 @@ class SugarReLU(nn.Module):
             return x.copy_(made) if inplace else made
         if self.sugar and (isinstance(x, fx.Proxy) or _traced()):
             return torch.ops.aten.relu_.default(x) if inplace else torch.ops.aten.relu.default(x)
-        if self.table is not None and _plain(x) and not (self._wants_formula and x.dtype == torch.float64):
-            return self._read(x, self.table, inplace)
+        table = self.table
+        if table is not None and _plain(x) and (x.dtype != torch.float64 or not self._wants_formula):
+            return self._read(x, table, inplace)
         if self._function is not None:
             return self._function(x, inplace)
         literal = fgi_indirect if self.method == "indirect" else fgi_direct
@@ -150,11 +151,12 @@ class SugarReLU(nn.Module):
                 table = table.to(x.device)
             else:
                 table = self.table = _words(self.surrogate, self.memory, x.device)
+        if self.memory == "exact":
+            return table_relu(x, table, inplace)
         if self.memory in BITS:
             return coded_relu(x, table, BITS[self.memory], inplace)
-        if self.memory == "recompute" and (source := source_of(x)) is not None:
-            return recomputed_relu(x, table, source, inplace)
-        return table_relu(x, table, inplace)
+        source = source_of(x)
+        return table_relu(x, table, inplace) if source is None else recomputed_relu(x, table, source, inplace)
 
     def _exported(self, x: Tensor, inplace: bool) -> Tensor:
         """What a graph of `torch.export` holds: the surrogate when it is to be trained, else the forward alone."""

@@ -61,16 +61,16 @@ class _Once(torch.autograd.Function):
 
 def once(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
     """`grad * g(x)` in a backward pass; a derivative of it raises."""
-    plain = operators.backward if torch.compiler.is_compiling() else operators.backward_at_once
-    return _again(plain, _Once, grad, x, words)
-
-
-def _again(operator: Any, function: type[torch.autograd.Function], *inputs: Any) -> Tensor:
-    """The operator itself where nothing can differentiate or batch it, else the Function around it."""
     # Dynamo cannot trace a Function inside a backward; compiled graphs refuse second derivatives themselves.
-    plain = torch.compiler.is_compiling() or not (torch.is_grad_enabled() or transformed())
-    result: Tensor = operator(*inputs) if plain else function.apply(*inputs)
+    if torch.compiler.is_compiling():
+        return operators.backward(grad, x, words)
+    result: Tensor = _Once.apply(grad, x, words) if _watched() else operators.backward_at_once(grad, x, words)
     return result
+
+
+def _watched() -> bool:
+    """Whether something may differentiate or batch what is computed now."""
+    return torch.is_grad_enabled() or transformed()
 
 
 class _EagerTableReLU(torch.autograd.Function):
@@ -82,7 +82,8 @@ class _EagerTableReLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return once(grad, *ctx.saved_tensors), None
+        x, words = ctx.saved_tensors
+        return once(grad, x, words), None
 
 
 class _TableReLU(torch.autograd.Function):
@@ -154,7 +155,10 @@ class _CodedReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         codes, words = ctx.saved_tensors
-        return _again(operators.decode, _OnceDecoded, grad, codes, words, ctx.bits, ctx.strides), None, None, None, None
+        # As in `once`.
+        watched = _watched() and not torch.compiler.is_compiling()
+        decode = _OnceDecoded.apply if watched else operators.decode
+        return decode(grad, codes, words, ctx.bits, ctx.strides), None, None, None, None
 
 
 def _apply(x: Tensor, words: Tensor) -> Tensor:
@@ -176,11 +180,11 @@ def table_relu(x: Tensor, words: Tensor, inplace: bool = False) -> Tensor:
         if not (x.requires_grad and torch.is_grad_enabled()):
             return torch.ops.aten.relu_.default(x)
         return _TableReLUInPlace.apply(x, words)
-    # Inside transforms Dynamo inlines the forward and would silently differentiate plain ReLU (see `function`).
-    if not (x.requires_grad and torch.is_grad_enabled()) and not transformed():
-        return torch.ops.aten.relu.default(x)
     compiling, inside = torch.compiler.is_dynamo_compiling(), transformed()
+    if not inside and not (x.requires_grad and torch.is_grad_enabled()):
+        return torch.ops.aten.relu.default(x)
     if compiling and inside:
+        # Inside transforms Dynamo inlines the forward and would silently differentiate plain ReLU (see `function`).
         return torch.compiler.disable(_apply)(x, words)
     return (_TableReLU if compiling or inside else _EagerTableReLU).apply(x, words)
 

@@ -21,19 +21,20 @@
 #endif
 
 /* Word numbers of table/layout.py. */
-enum { NUMBER_OF_BREAKS = 1, LOW = 4, HIGH = 5, CELLS = 16, BREAKS = 80, PIECES = 256, WORDS = 4096, BREAK_WORDS = 8 };
+enum { VERSION = 2, NUMBER_OF_BREAKS = 1, LOW = 4, HIGH = 5, CELLS = 16, BREAKS = 80, PIECES = 256, WORDS = 4096, BREAK_WORDS = 8 };
 enum { BELOW, ABOVE, CELL, RIGHT, MIDDLE };
 enum { FIRST_OCTAVE = -7, OCTAVES_END = 23, OCTAVES = 32, MAX_BREAKS = 16 };
 enum { CORE_TERMS = 6, CORE_CELL, CORE_RIGHT, CORE_POINTS, CORE_POINT, MAX_POINTS = 4, CORE = 3840, CORE_CELLS = 32, MAX_TERMS = 8 };
 
 /* The same for a test that compares them with table/layout.py, in the order of its NAMES. */
 const int32_t sugar_search_layout[] = {
-    NUMBER_OF_BREAKS, LOW, HIGH, CELLS, BREAKS, PIECES, WORDS, BREAK_WORDS, BELOW, ABOVE, CELL, RIGHT, MIDDLE,
+    VERSION, NUMBER_OF_BREAKS, LOW, HIGH, CELLS, BREAKS, PIECES, WORDS, BREAK_WORDS, BELOW, ABOVE, CELL, RIGHT, MIDDLE,
     FIRST_OCTAVE, OCTAVES_END, OCTAVES, MAX_BREAKS, CORE_TERMS, CORE_CELL, CORE_RIGHT, CORE_POINTS, CORE_POINT,
     MAX_POINTS, CORE, CORE_CELLS, MAX_TERMS,
 };
 
 #define BLOCK 256 /* elements */
+#define LONGEST 4096
 #define END ((float)(1 << OCTAVES_END))
 
 enum type { F32, F64, F16, BF16 };
@@ -54,6 +55,7 @@ struct call {
     int64_t bytes;      /* of codes in a row */
     uint32_t key1, key2; /* of the random numbers */
     int bits, stream;
+    int flushed; /* whether the caller has denormal numbers taken for 0; other threads may not know */
 };
 
 /* What every element reads of a table. Rows of coefficients go by their number times 2, which x86 scales by 8. */
@@ -70,10 +72,11 @@ struct table {
 /* The core of a table, which only the path for AVX-512 reads; `terms` is 0 where it is not to be read. */
 struct core {
     float c[MAX_TERMS * CORE_CELLS] __attribute__((aligned(64))); /* for codes, of g in fixed point */
-    int terms;   /* coefficients of a cell: 2, 5, 6 or 8 */
+    int terms;   /* coefficients of a cell: 2, 5, 6 or 7 */
     int right;   /* whether cells hold their right ends, not their left ones */
     int count;   /* of points */
     float magic; /* added to x, rounds it to the end of a cell, whose number is left in the last 5 bits */
+    float inner_magic; /* the same for the inner half of the cells and 4 bits */
     float points[MAX_POINTS];
 };
 
@@ -173,7 +176,8 @@ static inline struct core core_of(int what, int bits, const int32_t *words) {
         for (int i = CORE_CELLS; i < CORE_CELLS * core.terms; i++) core.c[i] *= scale;
     }
     core.count = words[CORE_POINTS], core.right = words[CORE_RIGHT];
-    core.magic = float_of((uint32_t)words[CORE_CELL]) * (0x1.8p23f + (float)(CORE_CELLS / 2 - (core.right != 0)));
+    const float cell = float_of((uint32_t)words[CORE_CELL]), first = 0x1.8p23f - (float)(core.right != 0);
+    core.magic = cell * (first + (float)(CORE_CELLS / 2)), core.inner_magic = cell * (first + (float)(CORE_CELLS / 4));
     memcpy(core.points, words + CORE_POINT, sizeof core.points);
     return core;
 }
@@ -242,8 +246,14 @@ void sugar_search_advise(void *start, int64_t bytes) {
 #endif
 }
 
-/* Every row is cut into parts of whole cache lines, one for each thread. */
-static void run(kernel function, const struct call *call, int64_t rows, int threads) {
+/* Every row is cut into parts of whole cache lines, one for each thread. Returns 1, and does nothing, where a table is
+   none. */
+static int run(kernel function, struct call *call, int64_t rows, int threads) {
+    for (int64_t i = 0; i < rows; i++)
+        if (call->words[i * WORDS] != VERSION) return 1;
+#ifdef X86
+    call->flushed = (_mm_getcsr() & 0x40) != 0;
+#endif
     int64_t parts = rows >= 4 * (int64_t)threads ? 1 : threads;
     int64_t length = ((call->n + parts - 1) / parts + 63) / 64 * 64;
 #ifdef _OPENMP
@@ -254,27 +264,28 @@ static void run(kernel function, const struct call *call, int64_t rows, int thre
         if (end > call->n) end = call->n;
         if (begin < end) function(call, i / parts, begin, end);
     }
+    return 0;
 }
 
-void sugar_search_backward(int path, int type, int threads, int stream, const void *grad, const void *x,
-                           const int32_t *words, void *out, int64_t rows, int64_t n) {
+int sugar_search_backward(int path, int type, int threads, int stream, const void *grad, const void *x,
+                          const int32_t *words, void *out, int64_t rows, int64_t n) {
     struct call call = {.grad = grad, .x = x, .words = words, .out = out, .n = n, .stream = stream};
-    run(KERNELS[path][BACKWARD][type], &call, rows, threads);
+    return run(KERNELS[path][BACKWARD][type], &call, rows, threads);
 }
 
-void sugar_search_encode(int path, int type, int threads, int stream, const void *x, const int32_t *words, void *y,
-                         uint8_t *codes, int64_t rows, int64_t n, int64_t seed, int64_t first, int bits) {
+int sugar_search_encode(int path, int type, int threads, int stream, const void *x, const int32_t *words, void *y,
+                        uint8_t *codes, int64_t rows, int64_t n, int64_t seed, int64_t first, int bits) {
     struct call call = {.x = x, .words = words, .out = y, .codes_out = codes, .n = n, .stream = stream, .bits = bits};
     call.first = first;
     call.bytes = (n * bits + 7) / 8;
     call.key1 = half_f(half_m((uint32_t)seed)) ^ (uint32_t)((uint64_t)seed >> 32);
     call.key2 = half_f(half_m(call.key1 + 0x9E3779B9u));
-    run(KERNELS[path][ENCODE][type], &call, rows, threads);
+    return run(KERNELS[path][ENCODE][type], &call, rows, threads);
 }
 
-void sugar_search_decode(int path, int type, int threads, int stream, const void *grad, const uint8_t *codes,
-                         const int32_t *words, void *out, int64_t rows, int64_t n, int bits) {
+int sugar_search_decode(int path, int type, int threads, int stream, const void *grad, const uint8_t *codes,
+                        const int32_t *words, void *out, int64_t rows, int64_t n, int bits) {
     struct call call = {.grad = grad, .words = words, .out = out, .codes = codes, .n = n, .stream = stream, .bits = bits};
     call.bytes = (n * bits + 7) / 8;
-    run(KERNELS[path][DECODE][type], &call, rows, threads);
+    return run(KERNELS[path][DECODE][type], &call, rows, threads);
 }

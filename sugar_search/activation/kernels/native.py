@@ -36,7 +36,11 @@ _SERIAL = 32768  # elements below which a second thread costs more than it saves
 _STREAM = 1 << 23  # bytes of a result from which it is written past the caches
 # Bytes from which the C library's allocator always takes new pages from the system.
 NEW_PAGES = 1 << 25
+_ONE = (WORDS,)
 _state = {"forked": False}
+if hasattr(os, "register_at_fork"):
+    # At import: torch's own operators may have started the threads before the library is loaded.
+    os.register_at_fork(after_in_child=lambda: _state.update(forked=True))
 
 
 @cache
@@ -45,10 +49,7 @@ def load() -> ctypes.CDLL | None:
     if os.environ.get("SUGAR_SEARCH_NATIVE") == "0":
         return None
     source = compiler.source_hash(_FOLDER)
-    library = _open(_FOLDER / compiler.LIBRARY, source) or _cached(source)
-    if library is not None and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: _state.update(forked=True))
-    return library
+    return _open(_FOLDER / compiler.LIBRARY, source) or _cached(source)
 
 
 def _open(path: Path, source: str) -> ctypes.CDLL | None:
@@ -71,8 +72,7 @@ def _open(path: Path, source: str) -> ctypes.CDLL | None:
     library.sugar_search_encode.argtypes = [*start, pointer, pointer, pointer, pointer, long, long, long, long, whole]
     library.sugar_search_decode.argtypes = [*start, pointer, pointer, pointer, pointer, long, long, whole]
     library.sugar_search_advise.argtypes = [pointer, long]
-    for name in ("backward", "encode", "decode", "advise"):
-        getattr(library, f"sugar_search_{name}").restype = None
+    library.sugar_search_advise.restype = None
     return library
 
 
@@ -92,23 +92,24 @@ def _cached(source: str) -> ctypes.CDLL | None:
     return _open(path, source)
 
 
-def takes(*tensors: Tensor) -> bool:
+def takes(x: Tensor, grad: Tensor | None = None) -> bool:
     """Whether the library has kernels for these tensors."""
-    first = tensors[0].dtype
-    return first in _TYPES and all(t.dtype == first and t.device.type == "cpu" for t in tensors)
+    return x.is_cpu and x.dtype in _TYPES and (grad is None or (grad.is_cpu and grad.dtype == x.dtype))
 
 
 def backward(grad: Tensor, x: Tensor, words: Tensor, path: int | None = None) -> Tensor:
     """`portable.backward`; `path` is an index of PATHS, None for the best that the processor has."""
-    one_table = words.shape == (WORDS,) and words.dtype == torch.int32
-    if one_table and x.numel() and all(map(Tensor.is_contiguous, (words, grad, x))):
-        # Nothing to arrange, as in most calls.
-        out = empty(x.shape, x.stride(), x.dtype)
-        _call("backward", path, out, 1, grad.data_ptr(), x.data_ptr(), words.data_ptr(), out.data_ptr())
-        return out
-    rows, x, order, words = _arrange(x, x.stride(), words)
-    grad = in_layout(grad, order)
-    out = empty(x.shape, order, x.dtype)
+    if grad.shape != x.shape:
+        raise RuntimeError(f"a gradient of shape {tuple(grad.shape)} does not fit an input of {tuple(x.shape)}")
+    one_table = words.shape == _ONE and words.dtype == torch.int32 and words.is_contiguous()
+    if one_table and x.is_contiguous() and grad.is_contiguous() and x.numel():
+        # Nothing to arrange, as in most calls; small tensors feel every microsecond.
+        rows, out = 1, torch.empty_like(x)
+        _advise(out)
+    else:
+        rows, x, order, words = _arrange(x, x.stride(), words)
+        grad = in_layout(grad, order)
+        out = empty(x.shape, order, x.dtype)
     _call("backward", path, out, rows, grad.data_ptr(), x.data_ptr(), words.data_ptr(), out.data_ptr())
     return out
 
@@ -120,7 +121,7 @@ def encode(
     rows, x, order, words = _arrange(x, x.stride(), words)
     y = empty(x.shape, order, x.dtype)
     length = (x.numel() // rows * bits + 7) // 8
-    codes = torch.empty((length,) if words.dim() == 1 else (rows, length), dtype=torch.uint8)
+    codes = torch.empty((length,) if words.dim() == 1 else (rows, length), dtype=torch.uint8, device="cpu")
     pointers = x.data_ptr(), words.data_ptr(), y.data_ptr(), codes.data_ptr()
     _call("encode", path, y, rows, *pointers, last=(int(seed), first, bits))
     return y, codes
@@ -132,6 +133,8 @@ def decode(
     """`portable.decode`."""
     rows, grad, order, words = _arrange(grad, grad.stride() if stride is None else stride, words)
     codes = codes.contiguous()
+    if codes.numel() != (grad.numel() // rows * bits + 7) // 8 * rows:
+        raise RuntimeError(f"{codes.numel()} bytes of codes do not fit a gradient of shape {tuple(grad.shape)}")
     out = empty(grad.shape, order, grad.dtype)
     pointers = grad.data_ptr(), codes.data_ptr(), words.data_ptr(), out.data_ptr()
     _call("decode", path, out, rows, *pointers, last=(bits,))
@@ -148,11 +151,16 @@ def relu(x: Tensor) -> Tensor:
 
 def empty(shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
     """An uninitialised tensor, in large pages where it is large: a page fault costs more than filling 4 KiB."""
-    out = torch.empty_strided(shape, stride, dtype=dtype)
-    if out.numel() * out.element_size() >= NEW_PAGES:
-        library: Any = load()
-        library.sugar_search_advise(out.data_ptr(), out.numel() * out.element_size())
+    out = torch.empty_strided(shape, stride, dtype=dtype, device="cpu")
+    _advise(out)
     return out
+
+
+def _advise(out: Tensor) -> None:
+    size = out.numel() * out.element_size()
+    if size >= NEW_PAGES:
+        library: Any = load()
+        library.sugar_search_advise(out.data_ptr(), size)
 
 
 def _arrange(x: Tensor, stride: Sequence[int], words: Tensor) -> tuple[int, Tensor, tuple[int, ...], Tensor]:
@@ -164,15 +172,22 @@ def _arrange(x: Tensor, stride: Sequence[int], words: Tensor) -> tuple[int, Tens
 
 def _call(name: str, path: int | None, out: Tensor, rows: int, *pointers: int, last: tuple[int, ...] = ()) -> None:
     """Runs a kernel that writes `out` on the threads that torch would use."""
-    library: Any = load()
-    if path is None:
-        path = library.sugar_search_path()
-    n, size = out.numel(), out.element_size()
+    kernels, best = _kernels()
+    n = out.numel()
     if n == 0:
         return
     threads = 1 if n < _SERIAL or _state["forked"] else torch.get_num_threads()
+    size = out.element_size()
     # Results past the caches need whole aligned vectors.
     stream = n * size >= _STREAM and out.data_ptr() % 64 == 0 and (rows == 1 or n // rows * size % 64 == 0)
-    getattr(library, f"sugar_search_{name}")(
-        path, _TYPES[out.dtype], threads, stream, *pointers, rows, n // rows, *last
-    )
+    path = best if path is None else path
+    if kernels[name](path, _TYPES[out.dtype], threads, stream, *pointers, rows, n // rows, *last):
+        raise RuntimeError("these words are no table, or one of another version; make it with SugarReLU")
+
+
+@cache
+def _kernels() -> tuple[dict[str, Any], int]:
+    """The library's functions by name, and the index of the best path."""
+    library: Any = load()
+    names = ("backward", "encode", "decode")
+    return {name: getattr(library, f"sugar_search_{name}") for name in names}, library.sugar_search_path()

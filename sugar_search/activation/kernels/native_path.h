@@ -299,7 +299,7 @@ FN void N(loop)(int what, int type, const struct call *shared, int64_t row, int6
 #if LANES == 16
     const struct core core = core_of(what, call.bits, call.words + row * WORDS);
     /* Where the user has denormal numbers flushed, the core would take them for 0. */
-    const int has_core = what != DECODE && core.terms && !(_mm_getcsr() & 0x40);
+    const int has_core = what != DECODE && core.terms && !call.flushed;
 #define BLOCK_OF(stream, count, index, at)                                                       \
     do {                                                                                         \
         if (has_core) N(mixed)(what, type, stream, &call, &table, &core, count, index, at);      \
@@ -308,8 +308,9 @@ FN void N(loop)(int what, int type, const struct call *shared, int64_t row, int6
 #else
 #define BLOCK_OF(stream, count, index, at) N(block)(what, type, stream, &call, &table, count, index, at)
 #endif
+    int64_t wide = GROUP; /* elements that are read from the whole core before its inner half is tried again */
     for (int64_t done, before = 0; begin + GROUP <= end; begin += done, before = done) {
-        (void)before;
+        (void)before, (void)wide;
         const int64_t left = (end - begin) / GROUP * GROUP;
         const uint64_t index = (uint64_t)(call.first + row * call.n + begin);
         const struct place at = place_of(what, &call, row, begin, size);
@@ -321,11 +322,17 @@ FN void N(loop)(int what, int type, const struct call *shared, int64_t row, int6
         }
 #if LANES == 16
         if (has_core) {
-            const int64_t held = N(run_core)(what, type, call.stream, &call, &core, NULL, left, index, at);
-            if (held) {
-                done = held;
+            done = N(run_core)(what, type, call.stream, 1, &call, &core, NULL, left, index, at);
+            if (done) {
+                if (done > wide) wide = GROUP;
                 continue;
             }
+            done = N(run_core)(what, type, call.stream, 0, &call, &core, NULL, wide < left ? wide : left, index, at);
+            if (done) {
+                if (wide < LONGEST) wide *= 2;
+                continue;
+            }
+            done = left < BLOCK ? left : BLOCK;
             /* A group with elements beyond the core is seldom followed by another. */
             if (before > BLOCK) done = GROUP;
         }

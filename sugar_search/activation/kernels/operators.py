@@ -30,7 +30,8 @@ _SCHEMAS = (
     "relu(Tensor x) -> Tensor",
 )
 # What torch would look at on the way: an ordinary tensor on the CPU, neither batched nor of another kind.
-_PLAIN = torch._C._dispatch_keys(torch.empty(0))
+with torch.inference_mode(False):
+    _PLAIN = torch._C._dispatch_keys(torch.empty(0, device="cpu"))
 _forced: Literal["native", "portable"] | None = None
 _triton = True  # until it fails for want of a C compiler
 
@@ -52,8 +53,11 @@ def decode(grad: Tensor, codes: Tensor, words: Tensor, bits: int, stride: Sequen
 
 def relu(x: Tensor) -> Tensor:
     """`torch.relu`, bit for bit; large results on a CPU are faster, because they lie in large pages."""
-    if torch.compiler.is_compiling() or x.numel() * x.element_size() < native.NEW_PAGES:
+    if torch.compiler.is_compiling() or not x.is_cpu:
         return torch.ops.aten.relu.default(x)
+    if x.numel() * x.element_size() < native.NEW_PAGES:
+        # What relu itself calls, by the shorter way from Python.
+        return torch.clamp_min(x, 0)
     return torch.ops.sugar_search.relu(x)
 
 
@@ -63,7 +67,7 @@ def backward_at_once(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
     For a backward pass that nothing batches, differentiates or traces.
     """
     keys = torch._C._dispatch_keys
-    if keys(x) == keys(grad) == keys(words) == _PLAIN and not torch._C._len_torch_dispatch_stack():
+    if keys(x) == keys(grad) == _PLAIN and words.is_cpu and not torch._C._len_torch_dispatch_stack():
         return _backward_cpu(grad, x, words)
     return torch.ops.sugar_search.backward(grad, x, words)
 
@@ -116,7 +120,7 @@ def _on_gpu(name: str, *inputs: Any) -> Any:
 
 
 def _backward_cpu(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
-    if _forced != "portable" and native.takes(grad, x) and native.load() is not None:
+    if _forced != "portable" and native.takes(x, grad) and native.load() is not None:
         return native.backward(grad, x, words)
     return portable.backward(grad, x, words)
 

@@ -8,7 +8,7 @@ is an int32 tensor, whose floats are stored bit for bit, because `module.half()`
     1          number of breaks
     2          number of pieces
     3, 4, 5    max |g|, low, high (float32): g lies in [low, high]; codes of 4 and 8 bits divide that range evenly
-    6          number of coefficients of a core cell: 2, 5, 6 or 8; 0 where the table has no core
+    6          number of coefficients of a core cell: 2, 5, 6 or 7; 0 where the table has no core
     7          width of a core cell (float32), a power of 2
     8          1 if core cells hold their right ends, 0 if their left ones
     9          number of points outside the core

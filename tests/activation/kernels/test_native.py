@@ -59,24 +59,29 @@ def test_elements_past_32_bits(first):
 
 @pytest.mark.parametrize("elements", [(1 << 21) + 37, (1 << 23) + 64])
 def test_large_results_written_past_the_caches(elements):
-    x = torch.randn(elements)
-    grad = torch.randn(elements)
-    assert same(native.backward(grad, x, words()), portable.backward(grad, x, words()))
-    y, codes = native.encode(x, words(), torch.tensor(9), 4)
-    expected, portable_codes = portable.encode(x, words(), torch.tensor(9), 4)
-    assert same(y, expected) and torch.equal(codes, portable_codes)
-    assert same(native.decode(grad, codes, words(), 4), portable.decode(grad, codes, words(), 4))
+    """They are those of small parts, which other tests compare with the portable kernels."""
+    x, grad, table, seed = torch.randn(elements), torch.randn(elements), words(), torch.tensor(9)
+    whole = native.backward(grad, x, table)
+    y, codes = native.encode(x, table, seed, 4)
+    decoded = native.decode(grad, codes, table, 4)
+    for first in range(0, elements, 1 << 18):
+        part = slice(first, first + (1 << 18))
+        assert same(whole[part], native.backward(grad[part], x[part], table)), first
+        some, some_codes = native.encode(x[part], table, seed, 4, first=first)
+        assert same(y[part], some) and torch.equal(codes[first // 2 :][: len(some_codes)], some_codes), first
+        assert same(decoded[part], native.decode(grad[part], some_codes, table, 4)), first
     assert same(native.relu(x), torch.relu(x))
 
 
-def test_threads_are_torchs_and_change_nothing():
-    x, grad = torch.randn(300_001), torch.randn(300_001)
+@pytest.mark.parametrize("core", [False, True])
+def test_threads_are_torchs_and_change_nothing(core):
+    x, grad, table = torch.randn(300_001), torch.randn(300_001), words(core=core)
     before = torch.get_num_threads()
     try:
         results = []
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            results.append((native.backward(grad, x, words()), *native.encode(x, words(), torch.tensor(1), 4)))
+            results.append((native.backward(grad, x, table), *native.encode(x, table, torch.tensor(1), 4)))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -100,10 +105,11 @@ torch.set_num_threads(2)
     return done.stdout.strip()
 
 
-def test_a_forked_child_does_not_hang(tmp_path):
+@pytest.mark.parametrize("before", ["native.backward(x, x, table)", "torch.ones(1 << 20).exp()"])
+def test_a_forked_child_does_not_hang(tmp_path, before):
     # The child reads the result as bytes, because torch's own operators of several threads would hang in it.
-    code = """
-native.backward(x, x, table)
+    code = f"""
+{before}
 if os.fork() == 0:
     os._exit(0 if bytes(native.backward(x, x, table).numpy()) == bytes(expected.numpy()) else 1)
 print(os.wait()[1])"""
@@ -122,9 +128,22 @@ def test_denormal_inputs_where_the_user_flushes_them():
         torch.set_flush_denormal(False)
 
 
+def test_denormals_flushed_in_one_thread_give_the_same_in_all():
+    x, table = torch.randn(40000), words(FORMULAS[0], core=True)
+    twice, threads = torch.cat([x, x]), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        torch.set_flush_denormal(True)
+        first, second = native.backward(torch.ones_like(twice), twice, table).split(len(x))
+        assert torch.equal(first, second)
+        assert torch.equal(first, native.backward(torch.ones_like(x), x, table))
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
+
+
 def test_a_stale_library_is_not_used(tmp_path, caplog):
-    library = tmp_path / compiler.LIBRARY
-    assert compiler.build(native._FOLDER, library) is None
+    library = Path(native.load()._name)
     source = compiler.source_hash(native._FOLDER)
     assert native._open(library, source) is not None
     with caplog.at_level("INFO"):

@@ -26,9 +26,9 @@ JUMPS = (  # the core's cells hold left ends, right ends, and the value of 0 or 
     "sign(x)*exp(-abs(x))",
 )
 NAMES = (
-    "NUMBER_OF_BREAKS LOW HIGH CELLS BREAKS PIECES WORDS BREAK_WORDS BELOW ABOVE CELL RIGHT MIDDLE FIRST_OCTAVE "
-    "OCTAVES_END OCTAVES MAX_BREAKS CORE_TERMS CORE_CELL CORE_RIGHT CORE_POINTS CORE_POINT MAX_POINTS CORE CORE_CELLS "
-    "MAX_TERMS"
+    "VERSION NUMBER_OF_BREAKS LOW HIGH CELLS BREAKS PIECES WORDS BREAK_WORDS BELOW ABOVE CELL RIGHT MIDDLE "
+    "FIRST_OCTAVE OCTAVES_END OCTAVES MAX_BREAKS CORE_TERMS CORE_CELL CORE_RIGHT CORE_POINTS CORE_POINT MAX_POINTS CORE "
+    "CORE_CELLS MAX_TERMS"
 ).split()
 
 
@@ -90,6 +90,22 @@ def test_a_value_is_the_same_at_every_place_and_beside_any_other(dtype):
     got = native.backward(torch.ones_like(many), many, both)
     for row, table in zip(got, both, strict=True):
         assert same(row, native.backward(torch.ones_like(x), x, table))
+
+
+@needed
+@pytest.mark.parametrize("spread", [0.5, 1.5, 4.0, 20.0])
+def test_spells_of_near_and_of_far_elements_change_nothing(spread):
+    x = torch.randn(9600, generator=torch.Generator().manual_seed(7)) * spread
+    x, order = torch.cat([x, x.abs()]).sort()
+    back, seed = order.argsort(), torch.tensor(8)
+    for formula in ("bsilu", "1/(1 + x**2)", JUMPS[0]):
+        table = words(formula, core=True)
+        g = native.backward(torch.ones_like(x), x, table)
+        assert same(native.backward(torch.ones_like(x), x[back], table), g[back])
+        for bits in (4, 8):
+            codes = native.encode(x, table, seed, bits)[1]
+            parts = [native.encode(v, table, seed, bits, first=64 * i)[1] for i, v in enumerate(x.split(64))]
+            assert torch.equal(torch.cat(parts), codes)
 
 
 @needed

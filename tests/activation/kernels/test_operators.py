@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import subprocess
 import sys
 
 import numpy as np
@@ -179,6 +180,28 @@ def test_imported_again_and_from_a_copy():
 def test_tables_of_a_wrong_kind(kernels, table):
     with pytest.raises(InputError, match="tables must be"):
         operators.backward(torch.ones(3), torch.ones(3), table)
+
+
+@pytest.mark.skipif(not operators.native_available(), reason="needs a C compiler")
+def test_the_compiled_kernels_refuse_what_would_lead_them_astray():
+    x = torch.ones(100)
+    with pytest.raises(RuntimeError, match="no table"):
+        operators.backward(x, x, torch.full((WORDS,), 7, dtype=torch.int32))
+    with pytest.raises(RuntimeError, match="does not fit"):
+        operators.backward(torch.ones(2), x, words())
+    with pytest.raises(RuntimeError, match="codes do not fit"):
+        operators.decode(x, torch.zeros(3, dtype=torch.uint8), words(), 4)
+
+
+@pytest.mark.parametrize("mode", ["torch.device('meta')", "torch.inference_mode()"])
+def test_ordinary_tensors_are_told_apart_whatever_is_on_at_import(mode):
+    code = f"""
+import torch
+with {mode}:
+    from sugar_search.activation.kernels import operators
+print(operators._PLAIN == torch._C._dispatch_keys(torch.empty(0)))"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_triton_without_a_compiler_is_left_alone(monkeypatch, caplog):

@@ -205,24 +205,35 @@ def test_the_table_is_no_part_of_a_checkpoint():
     assert torch.equal(backward(net[1]), wanted("bsilu"))
 
 
-def _train(rank, folder, memory):
+MODES = ("exact", "recompute", "bits4")
+
+
+def _train(rank, folder):
     import torch.distributed as dist
 
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    torch.manual_seed(rank)
-    net = nn.Sequential(nn.Linear(97, 8), nn.BatchNorm1d(8), ss.SugarReLU("bsilu", memory=memory), nn.Linear(8, 1))
-    wrapped = nn.parallel.DistributedDataParallel(net)
-    torch.manual_seed(rank)
-    inputs = torch.randn(16, 97)
-    wrapped(inputs).mean().backward()
-    torch.save([p.detach().clone() for p in net.parameters()] + [p.grad for p in net.parameters()], f"{folder}/{rank}")
+    for memory in MODES:
+        torch.manual_seed(rank)
+        net = nn.Sequential(nn.Linear(97, 8), nn.BatchNorm1d(8), ss.SugarReLU("bsilu", memory=memory), nn.Linear(8, 1))
+        wrapped = nn.parallel.DistributedDataParallel(net)
+        torch.manual_seed(rank)
+        inputs = torch.randn(16, 97)
+        wrapped(inputs).mean().backward()
+        weights = [p.detach().clone() for p in net.parameters()]
+        torch.save(weights + [p.grad for p in net.parameters()], f"{folder}/{memory}-{rank}")
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("memory", ("exact", "recompute", "bits4"))
-def test_two_processes_of_distributed_data_parallel(tmp_path, memory):
-    torch.multiprocessing.spawn(_train, (str(tmp_path), memory), nprocs=2)
-    first, second = (torch.load(tmp_path / str(rank)) for rank in range(2))
+@pytest.fixture(scope="module")
+def trained_by_two_processes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distributed")
+    torch.multiprocessing.spawn(_train, (str(folder),), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("memory", MODES)
+def test_two_processes_of_distributed_data_parallel(trained_by_two_processes, memory):
+    first, second = (torch.load(trained_by_two_processes / f"{memory}-{rank}") for rank in range(2))
     assert all(map(torch.equal, first, second))
     if memory == "bits4":
         return

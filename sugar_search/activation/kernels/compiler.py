@@ -12,7 +12,7 @@ from pathlib import Path
 __all__ = ["LIBRARY", "SOURCES", "build", "source_hash"]
 
 LIBRARY = "_native.dylib" if sys.platform == "darwin" else "_native.so"
-SOURCES = ("native.c", "native_path.h", "native_lookup.h", "native_core.h")
+SOURCES = ("native.c", "native_path.h", "native_lookup.h", "native_codes.h", "native_core.h")
 # Without fused products, so that every processor gives the same bits. psabi: no vector crosses a function's border.
 _FLAGS = ["-std=gnu11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared", "-Wno-psabi"]
 _SECONDS = 120

@@ -16,6 +16,7 @@ from sugar_search.activation.table.layout import (
     HIGH,
     LOW,
     MAX_BREAKS,
+    MAX_PIECES,
     NUMBER_OF_BREAKS,
     NUMBER_OF_PIECES,
     OCTAVES,
@@ -26,9 +27,10 @@ from sugar_search.activation.table.layout import (
     WORDS,
 )
 from sugar_search.activation.table.levels import levels_for, refined
-from sugar_search.activation.table.rows import Cut, Rows, cuts, rows, with_more
+from sugar_search.activation.table.rows import Cut, Rows, cuts, rows
 from sugar_search.activation.table.sampled import Sampled, sampled
 from sugar_search.activation.table.span import span
+from sugar_search.activation.table.steep import beside_0
 from sugar_search.activation.table.values import Values, values_of
 from sugar_search.symbolic.tape import Tape
 
@@ -80,9 +82,12 @@ def build_table(tape: Tape, *, within: float = WITHIN, core: bool = True) -> Tab
             if best is None or seen.error < best[2].error:
                 best = table, words, seen
             before = levels, found
-            found = with_more(found, table, seen.by_piece, _FAR_OFF * within)
+            room = min(
+                MAX_BREAKS - _most_stored(words, breaks), MAX_PIECES - int((1 << levels).sum()) - 2 * len(breaks)
+            )
+            found = beside_0(values, breaks, found, table, seen.by_piece, _FAR_OFF * within, scale, room)
             levels = refined(levels, table.octave, seen.by_piece, _FAR_OFF * within, len(found))
-            if len(found) == len(before[1]) and np.array_equal(levels, before[0]):
+            if found == before[1] and np.array_equal(levels, before[0]):
                 break
         assert best is not None
         table, words, seen = best
@@ -90,6 +95,12 @@ def build_table(tape: Tape, *, within: float = WITHIN, core: bool = True) -> Tab
             return _none()
         held = with_core(words, values, breaks, seen) if core else None
     return _finished(table, words, seen, held)
+
+
+def _most_stored(words: np.ndarray, breaks: Sequence[Cut]) -> int:
+    """How many of the breaks a table may have to store: all but one at 0 whose sides and value agree."""
+    stored = words[BREAKS : BREAKS + BREAK_WORDS * words[NUMBER_OF_BREAKS]].reshape(-1, BREAK_WORDS)
+    return len(breaks) - (any(cut.at == 0 for cut in breaks) and (-2, 1) not in map(tuple, stored[:, :2].tolist()))
 
 
 def _none() -> Table:

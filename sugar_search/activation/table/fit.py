@@ -5,11 +5,11 @@ import numpy as np
 from sugar_search.activation.table.rows import Rows
 from sugar_search.activation.table.values import Values
 
-__all__ = ["fit", "polynomial"]
+__all__ = ["FROM_0", "fit", "polynomial"]
 
 _CHEBYSHEV = (1 - np.cos((2 * np.arange(4) + 1) * np.pi / 8)) / 2
 # From 0 itself: the table gives g(0) exactly.
-_FROM_0 = 0.97 * (_CHEBYSHEV - _CHEBYSHEV[0]) / (_CHEBYSHEV[3] - _CHEBYSHEV[0])
+FROM_0: np.ndarray = 0.97 * (_CHEBYSHEV - _CHEBYSHEV[0]) / (_CHEBYSHEV[3] - _CHEBYSHEV[0])
 _BESIDE_0 = 1e-12  # nearer, sigmoid(x) > 0.5 is no longer decided in float64
 _FLAT = 1e-13  # a smaller share of max |g| is rounding
 # A part of a cell far narrower than its distance from the edge t starts at holds too few digits for a cubic.
@@ -28,7 +28,7 @@ def _of_degree(nodes: np.ndarray, degree: int) -> np.ndarray:
 
 
 _PLAIN = [_of_degree(_CHEBYSHEV, degree) for degree in range(4)]
-_ZERO = _of_degree(_FROM_0, 3)
+_ZERO = _of_degree(FROM_0, 3)
 
 
 def fit(values_at: Values, rows: Rows, breaks_at_0: bool, scale: float) -> np.ndarray:
@@ -45,7 +45,7 @@ def fit(values_at: Values, rows: Rows, breaks_at_0: bool, scale: float) -> np.nd
     """
     at = rows.near[:, None] + rows.width[:, None] * _CHEBYSHEV
     zero = np.flatnonzero(rows.near == 0)
-    at[zero] = rows.width[zero, None] * _FROM_0
+    at[zero] = rows.width[zero, None] * FROM_0
     if breaks_at_0:
         at[zero, 0] = np.copysign(_BESIDE_0, rows.width[zero])
     values = values_at(at)

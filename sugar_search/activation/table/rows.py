@@ -7,9 +7,9 @@ from fractions import Fraction
 import numpy as np
 
 from sugar_search.activation.table.break_points import BreakPoint
-from sugar_search.activation.table.layout import FIRST_OCTAVE, MAX_BREAKS, MAX_PIECES, OCTAVES, OCTAVES_END
+from sugar_search.activation.table.layout import FIRST_OCTAVE, OCTAVES, OCTAVES_END
 
-__all__ = ["BORDERS", "MIDDLES", "SIGNS", "WIDTHS", "Cut", "Rows", "cuts", "rows", "with_more"]
+__all__ = ["BORDERS", "MIDDLES", "SIGNS", "WIDTHS", "Cut", "Rows", "cut_between", "cuts", "rows"]
 
 _ALL = 2 * OCTAVES
 _OCTAVE = np.tile(np.arange(OCTAVES), 2)
@@ -78,19 +78,11 @@ def _cut(point: BreakPoint) -> Cut:
     return Cut(float(point.at), here, here + 1, None)
 
 
-def with_more(found: Sequence[Cut], table: Rows, errors: np.ndarray, limit: float) -> list[Cut]:
-    """The cuts, and one more in the middle of each piece next to 0 whose error is over the limit, as far as they go.
-
-    The octaves next to 0 have one cell each, which is too coarse for a g that is steep there.
-    """
-    next_to_0 = np.flatnonzero((table.octave % OCTAVES == 0) & (errors > limit))
-    more = []
-    room = min(MAX_BREAKS, MAX_PIECES - len(table.octave)) - len(found)
-    for piece in next_to_0[np.argsort(-errors[next_to_0])][: max(room, 0)]:
-        middle = np.float32(table.near[piece] + table.width[piece] * 0.45)  # steeper towards 0
-        here = _order(middle)
-        more.append(Cut(float(middle), here - 1, here, None))
-    return sorted([*found, *more], key=lambda cut: cut.at)
+def cut_between(at: float) -> Cut:
+    """A cut where g does nothing special."""
+    near = np.float32(at)
+    here = _order(near)
+    return Cut(float(near), here - 1, here, None)
 
 
 def _order(x: np.float32) -> int:

@@ -4,12 +4,13 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
-from sugar_search.errors import FileError, InputError
+from sugar_search.errors import FileError, InputError, StudyError
 
 __all__ = ["TABLES", "run"]
 
@@ -36,43 +37,70 @@ def run(
 
     Raises:
         InputError: an option has no meaning here or breaks a rule.
+        StudyError: the folder holds another study, or another process works on it.
         typer.Exit: a signal came; functions that are done stay done.
     """
     for option in context.params:
         if option not in OPTIONS and str(context.get_parameter_source(option)).endswith("COMMANDLINE"):
             known = ", ".join("--" + name.replace("as_", "").replace("_", "-") for name in OPTIONS[1:])
             raise InputError(f"{table} takes only {known}", "--" + option.replace("_", "-"), "drop it")
+    from sugar_search.cli._sitting import go_on
     from sugar_search.report.dying_relu import dry_run_text, table_text, write_tables
     from sugar_search.report.folder import write_run_json
-    from sugar_search.search.interrupt import Interrupted, signals
+    from sugar_search.search.interrupt import Interrupted, shielded, signals
     from sugar_search.search.store import hold
     from sugar_search.training.dying_relu import run_target, study_of
 
     study = study_of(surrogates, epochs=epochs, repeats=repeats, targets=targets)
-    folder = out / FOLDER
+    folder, about = out / FOLDER, study.about()
     if dry_run:
+        _joined(folder, about)
         print(dry_run_text(table, study, folder, as_json=as_json))
         return
-    identity = {name: study.identity(name) for name in study.targets}
     arguments = {"table": table, "surrogate": surrogates, "target": targets, "epochs": epochs, "repeats": repeats}
     folder.mkdir(parents=True, exist_ok=True)
     lock = hold(folder)
     found = []
     try:
+        identity = _joined(folder, about)
         _check_disk(folder, study.repeats * len(study.methods))
-        write_run_json(folder, arguments, identity)
         with signals():
+            write_run_json(folder, arguments, identity)
             for name in study.targets:
-                found.append(run_target(study, name, folder, _progress(name, study.recipe.epochs, as_json=as_json)))
+                watch = _progress(name, study.recipe.epochs, as_json=as_json)
+                # A signal that comes in an epoch is raised after it: what was trained goes into a checkpoint.
+                found.append(run_target(study, name, folder, watch, shielded))
     except Interrupted as stop:
-        print("stopped; functions that are done stay done. The same command goes on", file=sys.stderr)
-        raise typer.Exit(128 + stop.number) from None
+        raise go_on(stop.number) from None
     finally:
         lock.release()
         if found:
             paths = write_tables(study, found, folder)
             print(table_text(table, study, found, as_json=as_json))
             print("\n".join(f"  written     {path}" for path in paths), file=sys.stderr if as_json else sys.stdout)
+
+
+def _joined(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What identifies the study of the folder, with its functions and those that are to come.
+
+    Raises:
+        StudyError: the folder holds another study.
+    """
+    from sugar_search.search.store import differences
+
+    try:
+        before = json.loads((folder / "run.json").read_bytes())["identity"]
+        old = dict(before["functions"])
+    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged; results are named by what their runs are
+        return dict(about)
+    new = about["functions"]
+    changed = differences({**about, "functions": None}, {**before, "functions": None})
+    # The same but for what these three keys do not tell, a recipe for one.
+    changed = changed or differences(*({name: each[name] for name in old if name in new} for each in (new, old)))
+    if changed:
+        rule = f"a results folder keeps what identifies its study ({changed})"
+        raise StudyError(rule, str(folder), "choose another --out, or give the same options as before")
+    return {**about, "functions": {**old, **new}}
 
 
 def _check_disk(folder: Path, runs: int) -> None:

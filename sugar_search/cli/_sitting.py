@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sugar_search.search.plan import Plan
     from sugar_search.search.view import StudyView
 
-__all__ = ["notes", "sit"]
+__all__ = ["go_on", "notes", "sit"]
 
 
 class _Stderr(logging.Handler):
@@ -93,10 +93,15 @@ def sit(plan: "Plan", arguments: Mapping[str, Any], said: Sequence[str], *, as_j
             study = run_sitting(plan, watch)
     except Interrupted as stop:
         write_folder(read_study(str(plan.folder), plan.folder.parent, plan.url))
-        print(f"stopped; everything finished is saved. Go on with: {_command()}", file=sys.stderr)
-        raise typer.Exit(128 + stop.number) from None
+        raise go_on(stop.number) from None
     write_folder(study)
     return study
+
+
+def go_on(signal: int) -> typer.Exit:
+    """Says how to go on after a signal; returns the exit that stands for it."""
+    print(f"stopped; everything finished is saved. Go on with: {_command()}", file=sys.stderr)
+    return typer.Exit(128 + signal)
 
 
 @contextmanager

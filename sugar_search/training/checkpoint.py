@@ -25,6 +25,8 @@ from sugar_search.errors import FileError
 __all__ = [
     "Checkpoint",
     "clear",
+    "exist",
+    "fits",
     "load_latest",
     "load_weights",
     "pack",
@@ -82,6 +84,12 @@ def unpack(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> di
     return parts["extra"]
 
 
+def fits(checkpoint: Checkpoint, model: nn.Module) -> bool:
+    """Whether the weights that `pack` took have the names and shapes of `model`."""
+    shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items() if name.startswith("model/")}
+    return shapes == {f"model/{name}": tensor.shape for name, tensor in model.state_dict().items()}
+
+
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Writes `folder/epoch-NNNN` and drops all but the last two.
 
@@ -105,6 +113,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         raise _unwritable(final, error) from error
     for old in _folders(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def exist(folder: Path) -> bool:
+    """Whether there are checkpoints, whole or damaged."""
+    return bool(_folders(folder))
 
 
 def load_latest(folder: Path) -> Checkpoint | None:

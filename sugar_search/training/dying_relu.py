@@ -12,10 +12,10 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,7 +26,7 @@ from sugar_search.symbolic.surrogate import Surrogate, surrogate
 from sugar_search.training.checkpoint import write_atomically
 from sugar_search.training.population.train import train_population
 from sugar_search.training.recipe import Recipe, load_recipe
-from sugar_search.training.run import RunSpec
+from sugar_search.training.run import EpochRecord, RunSpec
 
 __all__ = ["CATEGORIES", "Method", "Result", "Run", "Study", "Target", "category", "run_target", "study_of"]
 
@@ -132,6 +132,15 @@ class Study:
         """Twelve hexadecimal digits that name all that the runs of a function are."""
         return hashlib.sha256("".join(spec.digest for spec in self.specs(target)).encode()).hexdigest()[:12]
 
+    def about(self) -> dict[str, Any]:
+        """What identifies the study, as JSON-able values; functions may be left out or added."""
+        return {
+            "epochs": self.recipe.epochs,
+            "repeats": self.repeats,
+            "methods": [method.name for method in self.methods],
+            "functions": {target: self.identity(target) for target in self.targets},
+        }
+
 
 def study_of(
     surrogates: Sequence[str] = (),
@@ -187,15 +196,22 @@ def category(ranges: Mapping[str, tuple[float, float]], loss: float) -> str:
 
 
 def run_target(
-    study: Study, target: str, folder: Path, watch: Callable[[int, float], None] = lambda epoch, seconds: None
+    study: Study,
+    target: str,
+    folder: Path,
+    watch: Callable[[int, float], None] = lambda epoch, seconds: None,
+    whole: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Result:
     """Trains all runs of a function, or goes on with them, or reads what they gave.
+
+    An exception between two epochs, from `watch` for one, leaves a checkpoint of all runs.
 
     Args:
         study: what is trained.
         target: one of its functions.
         folder: keeps the results, by what the runs are, and while they run their checkpoints.
         watch: called after each epoch with its number and with the seconds so far.
+        whole: makes the context in which an epoch is trained, and the last one's results written.
 
     Raises:
         FileError: the folder cannot be written.
@@ -203,23 +219,28 @@ def run_target(
     path = folder / f"{target}-{study.identity(target)}.json"
     if (before := _read(path)) is not None:
         return before
-    specs, on_the_way = study.specs(target), path.with_suffix("")
+    specs, on_the_way, epochs = study.specs(target), path.with_suffix(""), study.recipe.epochs
     runs: dict[int, Run] = {}
     seconds = 0.0
     with closing(train_population(specs, folder=on_the_way, keep=False)) as steps:
-        for epoch, step in enumerate(steps, start=1):
-            for number, said in step.items():
-                method, seed = study.methods[number // study.repeats].name, specs[number].seed
-                if isinstance(said, DivergedError):
-                    runs[number] = Run(method, seed, None, None, None, str(said))
-                else:
-                    runs[number] = Run(method, seed, said.train_loss, said.validation.loss, said.validation.dead)
-                    seconds += said.seconds
+        for epoch in range(1, epochs + 1):
+            with whole():
+                step = next(steps)
+                runs |= {number: _run(study, specs[number], number, said) for number, said in step.items()}
+                seconds += sum(said.seconds for said in step.values() if not isinstance(said, DivergedError))
+                if epoch == epochs:  # before `watch`, and before an exception at the end of the context
+                    result = Result(target, tuple(runs[number] for number in sorted(runs)), seconds)
+                    write_atomically(path, (json.dumps(asdict(result), allow_nan=False) + "\n").encode())
+                    shutil.rmtree(on_the_way, ignore_errors=True)
             watch(epoch, seconds)
-    result = Result(target, tuple(runs[number] for number in sorted(runs)), seconds)
-    write_atomically(path, (json.dumps(asdict(result), allow_nan=False) + "\n").encode())
-    shutil.rmtree(on_the_way, ignore_errors=True)
     return result
+
+
+def _run(study: Study, spec: RunSpec, number: int, said: EpochRecord | DivergedError) -> Run:
+    method = study.methods[number // study.repeats].name
+    if isinstance(said, DivergedError):
+        return Run(method, spec.seed, None, None, None, str(said))
+    return Run(method, spec.seed, said.train_loss, said.validation.loss, said.validation.dead)
 
 
 def _read(path: Path) -> Result | None:

@@ -38,7 +38,7 @@ def train(spec: RunSpec) -> Iterator[EpochRecord]:
     Raises:
         DivergedError: a loss or a weight became NaN or infinite.
         InputError: arch, dataset, surrogate or device do not exist, or do not fit together.
-        FileError: the folder cannot be written, or holds another run.
+        FileError: the folder cannot be written.
     """
     if records := finished(spec):
         yield from records

@@ -2,10 +2,11 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,20 @@ from sugar_search.training.feed import Feed, build_feed
 from sugar_search.training.network import build_network, build_optimizer, device_of, forked_random, load_data
 from sugar_search.training.run import EpochRecord, RunSpec, selected
 
-__all__ = ["FINISHED", "WEIGHTS", "Training", "finish", "finished", "keep_weights", "own_random", "start", "store"]
+__all__ = [
+    "FINISHED",
+    "WEIGHTS",
+    "Training",
+    "complete",
+    "finish",
+    "finished",
+    "history_of",
+    "keep_weights",
+    "own_random",
+    "record",
+    "start",
+    "store",
+]
 
 logger = logging.getLogger("sugar_search")
 
@@ -61,6 +75,8 @@ class Training:
 def start(spec: RunSpec) -> Training:
     """A new training, or the one that the newest checkpoint in the run's folder holds.
 
+    Checkpoints that are not used are removed: newer ones may have smaller numbers, and would be passed over for them.
+
     Raises:
         InputError: arch, dataset, surrogate or device do not exist, or do not fit together.
         FileError: the folder cannot be read.
@@ -71,23 +87,55 @@ def start(spec: RunSpec) -> Training:
         torch.cuda.set_device(device)  # else pinned memory and much else would wake the first GPU as well
     data = load_data(spec)
     feed = build_feed(spec, data, device)
-    with forked_random(device):
+    training = _new(spec, data, feed)
+    saved = checkpoint.load_latest(Path(spec.folder))
+    try:
+        reason = _unusable(training, saved)
+        if reason is None and saved is not None:
+            _restore(training, saved)
+    except (KeyError, ValueError, TypeError) as error:
+        reason = f"holds a checkpoint that cannot be read ({error!r})"
+        training = _new(spec, data, feed)  # the other may have taken over a part of it
+    if reason is not None:
+        logger.warning("%s %s: the run begins anew", spec.folder, reason)
+        checkpoint.clear(Path(spec.folder))
+        _drop_weights(spec, keep=set())
+    return training
+
+
+def _new(spec: RunSpec, data: Dataset, feed: Feed) -> Training:
+    with forked_random(device_of(spec)):
         torch.manual_seed(spec.seed)
         model = build_network(spec, data)
         optimizer = build_optimizer(spec.recipe, model)
         average = average_of(model) if spec.recipe.ema else None
         order = torch.Generator().manual_seed(spec.seed)
-        training = Training(spec, data, feed, model, average, optimizer, order, _generators(spec), [])
-    saved = checkpoint.load_latest(Path(spec.folder))
-    if saved and _same_run(spec, saved.state["run"]) and _has_its_weights(spec, saved):
-        extra = checkpoint.unpack(saved, model, optimizer)
-        order.set_state(extra.pop("order"))
-        averaged = {name.removeprefix(AVERAGE): extra.pop(name) for name in list(extra) if name.startswith(AVERAGE)}
-        if average is not None:
-            average.load_state_dict(averaged)
-        training.random = extra
-        training.history = [EpochRecord.from_dict(each) for each in saved.state["history"]]
-    return training
+        return Training(spec, data, feed, model, average, optimizer, order, _generators(spec), [])
+
+
+def _unusable(training: Training, saved: checkpoint.Checkpoint | None) -> str | None:
+    """Why the run cannot go on from what its folder holds; None where it can, and where there is nothing."""
+    spec = training.spec
+    if saved is None:
+        return "holds damaged checkpoints alone" if checkpoint.exist(Path(spec.folder)) else None
+    if saved.state.get("run") != spec.digest:
+        return "holds checkpoints of another run"
+    if not checkpoint.fits(saved, training.model):
+        return "holds checkpoints of a network of other layers"
+    history = history_of(saved.state)
+    if spec.recipe.selection.epoch == "best" and not _weights_of(spec, selected(spec.recipe, history).epoch).is_file():
+        return "lacks the weights of its best epoch"
+    return None
+
+
+def _restore(training: Training, saved: checkpoint.Checkpoint) -> None:
+    extra = checkpoint.unpack(saved, training.model, training.optimizer)
+    training.order.set_state(extra.pop("order"))
+    averaged = {name.removeprefix(AVERAGE): extra.pop(name) for name in list(extra) if name.startswith(AVERAGE)}
+    if training.average is not None:
+        training.average.load_state_dict(averaged)
+    training.random = extra
+    training.history = history_of(saved.state)
 
 
 def store(training: Training) -> None:
@@ -100,11 +148,11 @@ def store(training: Training) -> None:
     if training.average is not None:
         extra |= {AVERAGE + name: tensor for name, tensor in training.average.state_dict().items()}
     tensors, scalars = checkpoint.pack(training.model, training.optimizer, **extra)
-    saved = checkpoint.Checkpoint(len(training.history), tensors, {**scalars, **_record(training)})
-    checkpoint.save(Path(training.spec.folder), saved)
+    spec, history = training.spec, training.history
+    saved = checkpoint.Checkpoint(len(history), tensors, {**scalars, **record(spec, history)})
+    checkpoint.save(Path(spec.folder), saved)
     # Whichever of the two checkpoints a later process goes on from, the weights of its best epoch are there.
-    history = training.history
-    _drop_weights(training.spec, keep={selected(training.spec.recipe, h).epoch for h in (history, history[:-1]) if h})
+    _drop_weights(spec, keep={selected(spec.recipe, h).epoch for h in (history, history[:-1]) if h})
 
 
 def keep_weights(training: Training) -> None:
@@ -122,24 +170,49 @@ def keep_weights(training: Training) -> None:
 
 def finish(training: Training) -> None:
     """Writes the selected epoch's weights and the records of a complete run, then removes what it needed on the way."""
-    folder = Path(training.spec.folder)
     chosen = _weights_of(training.spec, selected(training.spec.recipe, training.history).epoch)
-    checkpoint.write_atomically(folder / WEIGHTS, chosen.read_bytes())
-    checkpoint.write_atomically(folder / FINISHED, json.dumps(_record(training)).encode())
+    checkpoint.write_atomically(Path(training.spec.folder) / WEIGHTS, chosen.read_bytes())
+    complete(training.spec, training.history)
+
+
+def complete(spec: RunSpec, history: Sequence[EpochRecord]) -> None:
+    """Marks a run whose weights are written as complete, and removes what it needed on the way.
+
+    Raises:
+        FileError: the folder cannot be written.
+    """
+    folder = Path(spec.folder)
+    checkpoint.write_atomically(folder / FINISHED, json.dumps(record(spec, history)).encode())
     checkpoint.clear(folder)
-    _drop_weights(training.spec, keep=set())
+    _drop_weights(spec, keep=set())
 
 
 def finished(spec: RunSpec) -> list[EpochRecord]:
     """The records of a complete run; empty when it is not complete, or another run's."""
     folder = Path(spec.folder)
     try:
-        record = json.loads((folder / FINISHED).read_bytes())
-        history, digest = [EpochRecord.from_dict(each) for each in record["history"]], record["run"]
+        found = json.loads((folder / FINISHED).read_bytes())
+        history, digest = history_of(found), found["run"]
     except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: the epochs are trained again
         return []
-    complete = _same_run(spec, digest) and (folder / WEIGHTS).exists()
-    return history if complete else []
+    if digest != spec.digest:
+        logger.warning("%s holds another run: not used", spec.folder)
+        return []
+    return history if (folder / WEIGHTS).exists() else []
+
+
+def record(spec: RunSpec, history: Sequence[EpochRecord]) -> dict[str, Any]:
+    """What a checkpoint and a complete run say of themselves, as JSON-able values."""
+    return {"run": spec.digest, "history": [each.to_dict() for each in history]}
+
+
+def history_of(record: Mapping[str, Any]) -> list[EpochRecord]:
+    """The finished epochs of what `record` made.
+
+    Raises:
+        KeyError, TypeError: it is not of `record`, or of an older version.
+    """
+    return [EpochRecord.from_dict(each) for each in record["history"]]
 
 
 @contextmanager
@@ -158,32 +231,11 @@ def _weights_of(spec: RunSpec, epoch: int) -> Path:
     return Path(spec.folder) / f"weights-{epoch:04d}.safetensors"
 
 
-def _has_its_weights(spec: RunSpec, saved: checkpoint.Checkpoint) -> bool:
-    """Whether the best epoch of a checkpoint's history can still be kept; if not, the run begins anew."""
-    history = [EpochRecord.from_dict(each) for each in saved.state["history"]]
-    whole = spec.recipe.selection.epoch == "last" or _weights_of(spec, selected(spec.recipe, history).epoch).is_file()
-    if not whole:
-        logger.warning("%s lacks the weights of its best epoch: the run begins anew", spec.folder)
-    return whole
-
-
 def _drop_weights(spec: RunSpec, keep: set[int]) -> None:
     kept = {_weights_of(spec, epoch) for epoch in keep}
     for path in Path(spec.folder).glob("weights-*.safetensors"):
         if path not in kept:
             path.unlink(missing_ok=True)
-
-
-def _record(training: Training) -> dict[str, object]:
-    return {"run": training.spec.digest, "history": [each.to_dict() for each in training.history]}
-
-
-def _same_run(spec: RunSpec, digest: str) -> bool:
-    """Whether what a folder holds is of this run; else (an older version wrote it, say) the run is trained anew."""
-    same = digest == spec.digest
-    if not same:
-        logger.warning("%s holds another run: not used", spec.folder)
-    return same
 
 
 def _generators(spec: RunSpec) -> dict[str, Tensor]:

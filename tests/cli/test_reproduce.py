@@ -2,13 +2,11 @@
 
 import json
 import re
-import sys
 
 import pandas as pd
 import pytest
 
 from sugar_search import catalog
-from sugar_search.cli import main
 
 SMALL = """
 description = "A small table"
@@ -44,20 +42,6 @@ def small(tmp_path, monkeypatch):
         return {**shipped(kind), "small": path} if kind == "trials" else shipped(kind)
 
     monkeypatch.setattr(catalog, "find", find)
-
-
-@pytest.fixture
-def sugar(monkeypatch, capsys, tmp_path):
-    """Runs a command line in this process; returns exit code, standard output and standard error."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["sugar-search", *words])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        said = capsys.readouterr()
-        return stop.value.code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture
@@ -207,10 +191,11 @@ def test_a_dry_run_checks_its_options(small, sugar, tmp_path, words, said):
     assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1
 
 
-def test_a_table_with_every_option_of_a_real_one(small, sugar, tmp_path):
+@pytest.mark.parametrize("where", [["0"], pytest.param(["1", "--compile"], marks=pytest.mark.long)])
+def test_a_table_with_every_option_of_a_real_one(small, sugar, tmp_path, where):
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
-    words = ["--workers", "1", "--threads-per-trial", "1", "--gpus-per-trial", "0", "--loader-workers", "1"]
-    words += ["--engine", "local", "--storage", storage, "--out", str(tmp_path / "results"), "--compile"]
+    words = ["--threads-per-trial", "1", "--gpus-per-trial", "0", "--loader-workers", "1", "--engine", "local"]
+    words += ["--storage", storage, "--out", str(tmp_path / "results"), "--workers", *where]
     command = ["reproduce", "small", "--arch", "mlp", "--surrogate", "relu", "--repeats", "1", "--epochs", "1", *words]
     code, out, err = sugar(*command)
     assert code == 0, err

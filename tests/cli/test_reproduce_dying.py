@@ -1,24 +1,13 @@
 """`sugar-search reproduce table2` and `table3`: trained, written, read again, refused in one line."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 
 import pandas as pd
 import pytest
-
-from sugar_search.cli import main
-
-
-@pytest.fixture
-def sugar(monkeypatch, capsys, tmp_path):
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["sugar-search", *words])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        said = capsys.readouterr()
-        return stop.value.code, said.out, said.err
-
-    return call
 
 
 def test_the_tables_are_trained_once(sugar, tmp_path, monkeypatch):
@@ -35,7 +24,7 @@ def test_the_tables_are_trained_once(sugar, tmp_path, monkeypatch):
     assert frame["paper"].notna().sum() == 12  # a surrogate of one's own has no published share
     assert len(pd.read_csv(folder / "runs.csv")) == 24
     about = json.loads((folder / "run.json").read_text())
-    assert about["arguments"]["repeats"] == 3 and set(about["identity"]) == {"f2", "f4"}
+    assert about["arguments"]["repeats"] == 3 and set(about["identity"]["functions"]) == {"f2", "f4"}
 
     from sugar_search.training import dying_relu
 
@@ -47,25 +36,101 @@ def test_the_tables_are_trained_once(sugar, tmp_path, monkeypatch):
     assert "f2: 12 runs: done" in sugar("reproduce", "table2", *words, "--dry-run")[1]
 
 
-def test_a_signal_keeps_what_is_done(sugar, tmp_path, monkeypatch):
-    from sugar_search.search.interrupt import Interrupted
-    from sugar_search.training import dying_relu
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_within_an_epoch_keeps_that_epoch_and_the_functions_before(sugar, tmp_path, monkeypatch, number):
+    from sugar_search.training.population import members
 
-    train = dying_relu.train_population
+    words = ["reproduce", "table2", "--epochs", "4", "--repeats", "2", "--target", "f1", "--target", "f2", "--json"]
+    assert sugar(*words, "--out", tmp_path / "whole").code == 0
+    seen, original = [], members.run_epoch
 
-    def stopped(specs, **options):
-        if specs[0].dataset == "regression/f2":
-            raise Interrupted(15)
-        return train(specs, **options)
+    def epoch(block, split, look, at):
+        seen.append(at)
+        if len(seen) == 7:  # the third of the second function
+            os.kill(os.getpid(), number)
+        return original(block, split, look, at)
 
-    monkeypatch.setattr(dying_relu, "train_population", stopped)
-    words = ["reproduce", "table2", "--epochs", "1", "--repeats", "2", "--out", str(tmp_path)]
-    code, out, err = sugar(*words)
-    assert code == 143
-    assert "stopped: 1 of 4 functions" in out and "The same command goes on" in err
-    monkeypatch.setattr(dying_relu, "train_population", train)
-    code, out, _ = sugar(*words)
-    assert code == 0 and "24 runs of 1 epochs" in out
+    monkeypatch.setattr(members, "run_epoch", epoch)
+    cut = tmp_path / "cut"
+    code, out, err = sugar(*words, "--out", cut)
+    assert code == 128 + number
+    assert "stopped: 1 of 2 functions" in json.loads(out.splitlines()[-1])["remarks"]
+    (said,) = [line for line in err.splitlines() if "written" not in line]
+    assert said.startswith("stopped; everything finished is saved. Go on with: sugar-search reproduce table2")
+    assert list(cut.glob("table2/f2-*/epoch-0003")) and not list(cut.glob("table2/f1-*/"))
+    code, out, _ = sugar(*words, "--out", cut)
+    assert code == 0
+    assert seen == [1, 2, 3, 4, 1, 2, 3, 4]
+    rows = pd.read_csv(cut / "table2" / "runs.csv")
+    assert rows.equals(pd.read_csv(tmp_path / "whole" / "table2" / "runs.csv"))
+
+
+def test_a_signal_in_the_last_epoch_keeps_its_function(sugar, tmp_path, monkeypatch):
+    from sugar_search.training.population import members
+
+    original = members.run_epoch
+
+    def epoch(block, split, look, at):
+        if at == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(block, split, look, at)
+
+    monkeypatch.setattr(members, "run_epoch", epoch)
+    words = ["reproduce", "table2", "--epochs", "2", "--repeats", "1", "--target", "f1", "--out", tmp_path]
+    assert sugar(*words).code == 143
+    monkeypatch.setattr(members, "run_epoch", None)  # nothing is trained again
+    assert sugar(*words).code == 0
+
+
+def test_a_signal_ends_a_real_process_in_one_line_with_a_checkpoint(tmp_path):
+    code = "from sugar_search.cli import _dying_relu, main; _dying_relu.SAY_SECONDS = 0; main()"
+    words = ["reproduce", "table3", "--epochs", "1000000", "--repeats", "1", "--target", "f1", "--out", str(tmp_path)]
+    command = [sys.executable, "-c", code, *words]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stderr.readline().startswith("f1: epoch 1 of 1000000")
+        running.send_signal(signal.SIGTERM)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (143, "")
+    *lines, last = err.splitlines()
+    assert last.startswith("stopped; everything finished is saved. Go on with: sugar-search reproduce table3")
+    assert all(line.startswith("f1: epoch ") for line in lines)
+    assert len(list(tmp_path.glob("table2/f1-*/epoch-*"))) == 1
+
+
+@pytest.fixture(scope="module")
+def one(sugar, tmp_path_factory):
+    """A study of one function: the words for it, and its results folder."""
+    folder = tmp_path_factory.mktemp("one")
+    words = ["reproduce", "table2", "--epochs", "1", "--repeats", "2", "--target", "f1", "--out", folder]
+    assert sugar(*words).code == 0
+    return words, folder
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--epochs", "2"], "epochs: 1 -> 2"),
+        (["--repeats", "3"], "repeats: 2 -> 3"),
+        (["--surrogate", "gelu"], "methods: ['he', 'rai', 'B-SiLU(α=1.67)'] -> ['he', 'rai', 'GELU']"),
+    ],
+)
+def test_another_study_in_the_same_folder_is_refused(sugar, one, change, said):
+    words, folder = one
+    before = {path: path.read_bytes() for path in folder.glob("table2/*")}
+    for more in ([], ["--dry-run"]):
+        code, out, err = sugar(*words, *change, *more)
+        assert (code, out) == (2, "")
+        assert len(err.splitlines()) == 1 and said in err and "choose another --out" in err
+    after = {path: path.read_bytes() for path in folder.glob("table2/*")}
+    assert after == before
+
+
+def test_other_functions_join_the_study_of_a_folder(sugar, one):
+    words, folder = one
+    assert sugar(*words, "--target", "f3").code == 0
+    assert sugar(*words).code == 0
+    identity = json.loads((folder / "table2" / "run.json").read_text())["identity"]
+    assert set(identity["functions"]) == {"f1", "f3"}
 
 
 @pytest.mark.parametrize(

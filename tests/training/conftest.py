@@ -1,7 +1,10 @@
 """Small runs that the training tests share."""
 
+import dataclasses
+
 import pytest
 import torch
+from training_runs import Drawing, small_net
 
 from sugar_search.data._dataset import Dataset, Split
 from sugar_search.training import network
@@ -53,3 +56,28 @@ def make_images(monkeypatch):
         return data
 
     return make
+
+
+@pytest.fixture
+def make_run(make_spec, make_images, monkeypatch):
+    """Builds a run of a small convolutional net, with batch norm and dropout, on small images."""
+    make_images()
+    monkeypatch.setattr(network, "build_model", small_net)
+
+    def make(folder="run", *, loaders=0, **changes):
+        content = {
+            "epochs": 3,
+            "batch_size": 16,
+            "validation": {"split": "share", "share": 0.1},
+            "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9},
+            **changes,
+        }
+        return dataclasses.replace(make_spec(folder, **content), loaders=loaders)
+
+    return make
+
+
+@pytest.fixture
+def drawing(monkeypatch):
+    """Networks that draw from torch's global generator."""
+    monkeypatch.setattr(network, "build_model", lambda arch, shape, outputs, **options: Drawing(64))

@@ -1,8 +1,7 @@
-"""The loop: repeatable, resumable, stops on divergence, never reads the test split."""
+"""The loop: repeatable, stops on divergence, never reads the test split."""
 
 import dataclasses
 import json
-import logging
 import math
 from itertools import chain
 from pathlib import Path
@@ -10,41 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from training_runs import curve, weights
 
 from sugar_search.data._dataset import Split
 from sugar_search.data._load import load_dataset
-from sugar_search.errors import DivergedError, FileError, InputError, UnknownNameError
+from sugar_search.errors import DivergedError, InputError, UnknownNameError
 from sugar_search.symbolic.surrogate import surrogate
 from sugar_search.training import epoch, loop, network
 from sugar_search.training.loop import evaluate_test, train
 from sugar_search.training.recipe import load_recipe
 from sugar_search.training.run import EpochRecord, Metrics, RunSpec, selected
 from sugar_search.training.state import WEIGHTS
-
-
-def curve(records):
-    """What a record says, less its times and its memory."""
-    return [dataclasses.replace(record, seconds=0.0, images_per_second=0.0, peak_memory=None) for record in records]
-
-
-def weights(spec):
-    return (Path(spec.folder) / WEIGHTS).read_bytes()
-
-
-class Drawing(nn.Module):
-    """A network that draws from torch's global generator in training."""
-
-    def __init__(self, inputs):
-        super().__init__()
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 10))
-
-    def forward(self, x):
-        return self.net(x)
-
-
-@pytest.fixture
-def drawing(monkeypatch):
-    monkeypatch.setattr(network, "build_model", lambda arch, shape, outputs, **options: Drawing(64))
 
 
 def test_a_run_learns_and_reports_each_epoch(make_spec):
@@ -62,31 +37,6 @@ def test_same_seed_same_bits_other_seed_other_curve(make_spec):
     one, two, other = make_spec("one"), make_spec("two"), make_spec("other", seed=2)
     assert curve(train(one)) == curve(train(two)) and weights(one) == weights(two)
     assert curve(train(other)) != curve(train(one))
-
-
-@pytest.mark.parametrize("optimizer", [{"name": "sgd", "lr": 0.05, "momentum": 0.9}, {"name": "adamw", "lr": 0.01}])
-def test_interrupted_at_any_epoch_equals_uninterrupted(make_spec, drawing, optimizer):
-    straight = make_spec("straight", optimizer=optimizer)
-    whole = list(train(straight))
-    for stop in (1, 2, 3):
-        paused = make_spec(f"paused{stop}", optimizer=optimizer)
-        epochs = train(paused)
-        for _ in range(stop):
-            next(epochs)
-        epochs.close()
-        torch.manual_seed(stop)  # the caller's random state must not matter
-        assert curve(train(paused)) == curve(whole)
-        assert weights(paused) == weights(straight)
-
-
-def test_a_convolutional_run_resumes_with_its_running_statistics(make_spec, monkeypatch):
-    def build(arch, shape, outputs, **options):
-        return nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, outputs))
-
-    monkeypatch.setattr(network, "build_model", build)
-    straight, paused = make_spec("straight"), make_spec("paused")
-    next(train(paused))
-    assert curve(train(paused)) == curve(train(straight)) and weights(paused) == weights(straight)
 
 
 @pytest.mark.long
@@ -143,48 +93,6 @@ def test_labels_are_smoothed_in_training_and_not_in_validation(make_spec):
     plain = make_spec("plain", epochs=6)
     *_, last = train(plain)
     assert last.train_loss < least / 5
-
-
-def test_a_finished_run_is_told_again_and_not_trained_again(make_spec, monkeypatch):
-    spec = make_spec()
-    records = list(train(spec))
-    monkeypatch.setattr(loop, "start", lambda spec: pytest.fail("trained again"))
-    assert list(train(spec)) == records
-
-
-def test_stopping_at_the_last_record_leaves_a_finished_run(make_spec):
-    spec = make_spec(epochs=2)
-    epochs = train(spec)
-    next(epochs), next(epochs)
-    epochs.close()
-    assert evaluate_test(spec).accuracy > 0.3
-
-
-def test_a_damaged_checkpoint_costs_one_epoch_and_no_difference(make_spec, caplog):
-    straight, paused = make_spec("straight"), make_spec("paused")
-    epochs = train(paused)
-    for _ in range(3):
-        next(epochs)
-    epochs.close()
-    path = Path(paused.folder) / "epoch-0003" / "tensors.safetensors"
-    content = bytearray(path.read_bytes())
-    content[-1000] ^= 1
-    path.write_bytes(content)
-    with caplog.at_level(logging.WARNING, "sugar_search"):
-        assert curve(train(paused)) == curve(train(straight))
-    assert "epoch-0003 is damaged" in caplog.text and weights(paused) == weights(straight)
-
-
-def test_what_another_run_left_in_a_folder_is_not_used(make_spec):
-    fresh = curve(train(make_spec("fresh", seed=2)))
-    next(train(make_spec("used")))
-    assert curve(train(make_spec("used", seed=2))) == fresh
-    assert curve(train(make_spec("used", seed=1))) != fresh
-    assert curve(train(make_spec("used", seed=2))) == fresh
-    with pytest.raises(FileError, match="only a complete run"):
-        evaluate_test(make_spec("used", seed=3))
-    with pytest.raises(FileError, match="only a complete run"):
-        evaluate_test(make_spec("elsewhere"))
 
 
 def test_a_learning_rate_beyond_reason_diverges_with_epoch_and_reason(make_spec):

@@ -4,7 +4,6 @@ A member's own checkpoint depends on no other member: whoever trains with it, it
 population's, for `training.state` writes other tensors into the same folder.
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from sugar_search.training import checkpoint
 from sugar_search.training.population.block import Member, Tensors, part_of
 from sugar_search.training.population.layout import Layout
 from sugar_search.training.run import EpochRecord, RunSpec
-from sugar_search.training.state import FINISHED, WEIGHTS
+from sugar_search.training.state import WEIGHTS, complete, history_of, record
 
 __all__ = ["Saved", "clear", "finish", "load", "load_all", "save", "save_all", "vanished"]
 
@@ -51,11 +50,7 @@ def save(member: Member, tensors: Tensors, layout: Layout) -> None:
     Raises:
         FileError: the folder cannot be written.
     """
-    state = {
-        "run": _mark(member.spec),
-        "layout": repr(layout),
-        "history": [each.to_dict() for each in member.history],
-    }
+    state = {**record(member.spec, member.history), "run": _mark(member.spec), "layout": repr(layout)}
     checkpoint.save(Path(member.spec.folder), checkpoint.Checkpoint(len(member.history), _owned(tensors), state))
 
 
@@ -105,7 +100,7 @@ def save_all(
     state = {
         "layout": repr(layout),
         "rows": [member.spec.digest for member in live],
-        "histories": {member.spec.digest: [each.to_dict() for each in member.history] for member in (*live, *ended)},
+        "members": {member.spec.digest: record(member.spec, member.history) for member in (*live, *ended)},
         "diverged": {member.spec.digest: (error.epoch, error.reason) for member, error in ended.items()},
     }
     checkpoint.save(folder, checkpoint.Checkpoint(epoch, _owned(tensors), state))
@@ -120,7 +115,7 @@ def load_all(folder: Path, specs: Sequence[RunSpec], layout: Layout) -> list[Sav
             _clear_after(folder, found.epoch)
             return [
                 Saved(
-                    _history(state["histories"][spec.digest]),
+                    history_of(state["members"][spec.digest]),
                     {} if spec.digest in state["diverged"] else part_of(found.tensors, rows.index(spec.digest)),
                     DivergedError(*state["diverged"][spec.digest]) if spec.digest in state["diverged"] else None,
                 )
@@ -143,14 +138,9 @@ def finish(member: Member, network: nn.Module, weights: dict[str, Tensor]) -> No
     Raises:
         FileError: the folder cannot be written.
     """
-    folder = Path(member.spec.folder)
     network.load_state_dict(weights)
-    checkpoint.save_weights(folder / WEIGHTS, network)
-    record = {"run": member.spec.digest, "history": [each.to_dict() for each in member.history]}
-    checkpoint.write_atomically(folder / FINISHED, json.dumps(record).encode())
-    checkpoint.clear(folder)
-    for path in folder.glob("weights-*.safetensors"):  # of a solo run that did not end
-        path.unlink(missing_ok=True)
+    checkpoint.save_weights(Path(member.spec.folder) / WEIGHTS, network)
+    complete(member.spec, member.history)
 
 
 def vanished(error: FileError) -> bool:
@@ -164,7 +154,7 @@ def _member(found: checkpoint.Checkpoint, spec: RunSpec, layout: Layout) -> Save
     try:
         if state["run"] != _mark(spec) or state["layout"] != repr(layout):
             return None
-        history = _history(state["history"])
+        history = history_of(state)
     except (KeyError, ValueError, TypeError):
         return None
     return Saved(history, found.tensors) if len(history) == found.epoch < spec.recipe.epochs else None
@@ -172,10 +162,6 @@ def _member(found: checkpoint.Checkpoint, spec: RunSpec, layout: Layout) -> Save
 
 def _mark(spec: RunSpec) -> str:
     return f"{spec.digest} in a population"
-
-
-def _history(rows: Sequence[Mapping[str, object]]) -> list[EpochRecord]:
-    return [EpochRecord.from_dict(each) for each in rows]
 
 
 def _owned(tensors: Tensors) -> dict[str, Tensor]:

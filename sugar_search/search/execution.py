@@ -5,7 +5,8 @@ any number of workers agree. All others train alone.
 """
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sugar_search.errors import DivergedError
@@ -23,6 +24,7 @@ MOST_WEIGHTS = 200_000
 MOST_BYTES = 2 * 2**30
 
 Step = dict[str, EpochRecord | Outcome]
+Found = dict[int, EpochRecord | DivergedError]  # what an epoch gave, by number of the job
 
 
 def together(spec: RunSpec) -> int:
@@ -74,6 +76,11 @@ class Execution:
         self._stopped |= {number for number, job in enumerate(self.jobs) if job.run in runs}
         self.live = [run for run in self.live if run not in runs]
         if not self.live:
+            if self._epochs is not None:
+                # Told first which ones are stopped, it stores no checkpoint of theirs when it is closed. That there is
+                # nothing left to train ends it; and whatever else it says concerns no run any more.
+                with suppress(Exception):
+                    self._epochs.send(self._stopped)
             self.close()
         return {run: Outcome(STOPPED) for run in runs}
 
@@ -100,7 +107,7 @@ class Execution:
         return {run: _result(named[run]) for run in self.live if run in named}
 
 
-def _epochs(jobs: Sequence[Job]) -> Iterator[dict[int, EpochRecord | DivergedError]]:
+def _epochs(jobs: Sequence[Job]) -> Generator[Found, set[int] | None, None]:
     """A generator of what each epoch gave, by number of the job; it takes the numbers to stop."""
     # Imported here: the coordinator uses this module and should not load torch before it must.
     from sugar_search.training.population.servable import servable
@@ -112,12 +119,13 @@ def _epochs(jobs: Sequence[Job]) -> Iterator[dict[int, EpochRecord | DivergedErr
     return train_population(specs)
 
 
-def _alone(spec: RunSpec) -> Iterator[dict[int, EpochRecord | DivergedError]]:
+def _alone(spec: RunSpec) -> Generator[Found, set[int] | None, None]:
     from sugar_search.training.loop import train
 
     try:
         for record in train(spec):
-            yield {0: record}
+            if (yield {0: record}):
+                return
     except DivergedError as error:
         yield {0: error}
 

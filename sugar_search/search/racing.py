@@ -43,9 +43,9 @@ def scores_at(epoch: int, trials: Iterable[TrialRecord], running: Iterable[Seque
     return [scores[epoch - 1] for scores in [*ended, *running] if len(scores) >= epoch]
 
 
-def goes_on(trial: TrialRecord, trials: Iterable[TrialRecord], objective: Objective) -> bool:
-    """True when a proposal's mean over its seeds so far is in the better half of the others' means over those."""
-    others = candidates(t for t in trials if t.kind != CONFIRMATION and t.surrogate != trial.surrogate)
+def goes_on(trial: TrialRecord, rivals: Iterable[TrialRecord], objective: Objective) -> bool:
+    """True when a proposal's mean over its seeds so far is in the better half of its rivals' means over those."""
+    others = candidates(t for t in rivals if t.surrogate != trial.surrogate)
     # The same seeds, so that neither the number of workers nor a lucky seed decides.
     scores = [[c.scores()[s] for s in trial.runs if s in c.scores()] for c in others]
     peers = [mean for s in scores if len(s) == len(trial.runs) and (mean := mean_std(s)[0]) is not None]

@@ -1,11 +1,11 @@
 """Proposes surrogates: an Optuna sampler over a space, without ever proposing the same function twice.
 
 Sampling happens in a scratch study in memory; the storage receives each proposal in one transaction afterwards. The
-scratch study is rebuilt from the storage when a study is resumed.
+scratch study is rebuilt from the storage for each round of proposals.
 """
 
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +38,11 @@ class Proposal:
         surrogate: admissible and new to the study.
         params: choice by name.
         distributions: Optuna's distribution of each choice.
-        handle: the scratch trial, for `Proposer.tell`.
     """
 
     surrogate: Surrogate
     params: dict[str, Any]
     distributions: dict[str, BaseDistribution]
-    handle: int
 
 
 class _TrialChooser:
@@ -109,14 +107,36 @@ class Proposer:
 
     def __init__(self, space: Space, sampler: str, directions: Sequence[str], seed: int) -> None:
         self.space, self.sampler, self.seed = space, sampler, seed
-        self.scratch = optuna.create_study(directions=list(directions))
+        self.directions = list(directions)
+        self.scratch = optuna.create_study(directions=self.directions)
         self.refused: Counter[str] = Counter()
         self.announced: dict[str, Sequence[float]] = {}
         self.exhausted = False
 
-    def restore(self, trials: Sequence[FrozenTrial]) -> None:
-        """Lets the sampler learn from the ended trials of an earlier sitting."""
-        self.scratch.add_trials([t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)])
+    def learn(self, ended: Iterable[FrozenTrial], open_: Iterable[FrozenTrial] = ()) -> None:
+        """Replaces all that the sampler knows, so that the trials given here alone decide about the next proposals.
+
+        Args:
+            ended: trials with their results, in order; those without any (failed ones) are passed over.
+            open_: proposals whose results are not known yet: the sampler keeps away from them.
+        """
+        self.scratch = optuna.create_study(directions=self.directions)
+        for trial in ended:
+            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                # A pruned trial takes its curve along, which TPE reads.
+                self.scratch.add_trial(
+                    create_trial(
+                        state=trial.state,
+                        values=trial.values,
+                        params=trial.params,
+                        distributions=trial.distributions,
+                        intermediate_values=trial.intermediate_values,
+                    )
+                )
+        for trial in open_:
+            self.scratch.add_trial(
+                create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions)
+            )
 
     def adopt(self, surrogate: Surrogate) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
         """The choices behind a surrogate that was not proposed (a baseline); empty when the space lacks it."""
@@ -146,31 +166,12 @@ class Proposer:
                 reason = getattr(error, "reason", "inadmissible")
             else:
                 if known.find(drawn) is None:
-                    return Proposal(drawn, dict(trial.params), dict(trial.distributions), trial.number)
+                    return Proposal(drawn, dict(trial.params), dict(trial.distributions))
                 reason = "duplicate"
             self.refused[reason] += 1
             self.scratch.tell(trial, state=TrialState.FAIL)
         self.exhausted = True
         return None
-
-    def tell(self, handle: int | None, frozen: FrozenTrial) -> None:
-        """Lets the sampler learn how a trial ended; `handle` is None for a trial that was not proposed here."""
-        if handle is None:
-            self.restore([frozen])
-        elif frozen.state == TrialState.COMPLETE:
-            self.scratch.tell(handle, list(frozen.values))
-        else:
-            # A pruned trial takes its curve along, which TPE reads; ask/tell alone could not carry it over.
-            self.scratch.tell(handle, state=TrialState.FAIL)
-            if frozen.state == TrialState.PRUNED:
-                self.scratch.add_trial(
-                    create_trial(
-                        state=TrialState.PRUNED,
-                        params=frozen.params,
-                        distributions=frozen.distributions,
-                        intermediate_values=frozen.intermediate_values,
-                    )
-                )
 
     def _sampler(self, index: int, attempt: int) -> optuna.samplers.BaseSampler:
         seed = int(np.random.SeedSequence([self.seed, index, attempt]).generate_state(1)[0])

@@ -90,7 +90,7 @@ def _run(plan: Plan, store: Store, resumed: bool, emit: Emit) -> StudyView:
         if plan.table is not None:
             _test_metrics(coordinator, candidates(coordinator.trials), emit)  # where the worker could not
             coordinator.tidy()
-        elif coordinator.confirming:
+        elif coordinator.agenda.confirming:
             _conclude(coordinator, emit)
         else:
             emit({"event": "note", "text": "time is up before every baseline ended: rerun the same command to go on"})
@@ -119,7 +119,7 @@ def _opening(plan: Plan, store: Store, resumed: bool) -> dict[str, Any]:
 def _conclude(coordinator: Coordinator, emit: Emit) -> None:
     """Reads the test set for the finalists' runs that have not read it, and stores the verdict."""
     plan, store = coordinator.plan, coordinator.store
-    chosen = coordinator.finalists()
+    chosen = coordinator.planner.finalists()
     test = _own_values(chosen) if plan.train_fn is not None else _test_metrics(coordinator, chosen, emit)
     coordinator.tidy()
     tried = sum(c.seen for c in candidates(coordinator.trials))

@@ -48,18 +48,19 @@ def test_random_sampling_honours_weights(space):
 
 def test_tpe_starts_by_weight_and_then_learns(space):
     proposer = Proposer(space(WEIGHTED), "tpe", ["maximize"], seed=0)
-    drawn = []
+    drawn, trials = [], []
     for i in range(START_UP + 30):
         proposal = proposer.propose(i, Known())
         drawn.append("sigmoid" in proposal.surrogate.text)
-        proposer.tell(proposal.handle, ended(proposal, 1.0 if drawn[-1] else 0.0))
+        trials.append(ended(proposal, 1.0 if drawn[-1] else 0.0))
         if i == START_UP - 1:
             # One sigmoid at least to learn from.
             best = {"grammar": "k*sigmoid(x)", "grammar.0.0": 1.0}
             known = space(WEIGHTED)
             trial = optuna.trial.FixedTrial(best)
             assert known.draw(_Chooser(trial)).text == "sigmoid(x)"
-            proposer.tell(None, create_trial(params=best, distributions=trial.distributions, values=[1.0]))
+            trials.append(create_trial(params=best, distributions=trial.distributions, values=[1.0]))
+        proposer.learn(trials)
     assert sum(drawn[:START_UP]) <= 4
     assert sum(drawn[-10:]) >= 6
 
@@ -105,11 +106,11 @@ def test_a_resumed_study_proposes_the_same(kind, name):
         for i in range(START_UP + 4):
             if restart and i == START_UP + 1:
                 proposer = Proposer(loaded, kind, ["maximize"], seed=3)
-                proposer.restore(trials)
+                proposer.learn(trials)
             proposal = proposer.propose(i, Known())
             texts.append(proposal.surrogate.text)
             trials.append(ended(proposal, float(len(texts[-1]))))
-            proposer.tell(proposal.handle, trials[-1])
+            proposer.learn(trials)
         return texts
 
     assert run(restart=True) == run(restart=False)
@@ -117,10 +118,12 @@ def test_a_resumed_study_proposes_the_same(kind, name):
 
 def test_a_grammar_space_lets_the_sampler_learn_from_every_baseline():
     proposer = Proposer(load_space("grammar"), "tpe", ["maximize"], seed=0)
+    trials = []
     for baseline in load_baselines():
         params, distributions = proposer.adopt(baseline)
         assert params and params.keys() == distributions.keys()
-        proposer.tell(None, create_trial(params=params, distributions=distributions, values=[0.5]))
+        trials.append(create_trial(params=params, distributions=distributions, values=[0.5]))
+    proposer.learn(trials)
     assert len(proposer.scratch.get_trials(states=[TrialState.COMPLETE])) == len(load_baselines())
     assert proposer.propose(0, Known()) is not None
 
@@ -156,12 +159,13 @@ def test_a_space_with_nothing_new_is_exhausted(space, monkeypatch):
 def test_weights_rule_the_first_proposals_although_baselines_have_taught_the_sampler(space):
     """Baselines alone must not drown what the author of a grammar asked for."""
     loaded = space(WEIGHTED)
-    proposer = Proposer(loaded, "tpe", ["maximize"], seed=0)
+    proposer, trials = Proposer(loaded, "tpe", ["maximize"], seed=0), []
     for k in range(2 * START_UP):
         params = {"grammar": "k*sigmoid(x)", "grammar.0.0": 1 + k / 100}
         trial = optuna.trial.FixedTrial(params)
         loaded.draw(_Chooser(trial))
-        proposer.tell(None, create_trial(params=params, distributions=trial.distributions, values=[1.0]))
+        trials.append(create_trial(params=params, distributions=trial.distributions, values=[1.0]))
+    proposer.learn(trials)
     drawn = ["normal_pdf" in proposer.propose(i, Known()).surrogate.text for i in range(START_UP)]
     assert sum(drawn) >= 6
 

@@ -99,10 +99,15 @@ def _random(start: tl.tensor, lanes: tl.tensor, seed: tl.tensor, FAR: tl.constex
     key2 = _f(_m(key1 + 0x9E3779B9))
     if FAR:
         index = start + lanes
-        h = index.to(tl.uint32) ^ key1 ^ _f(_m((index >> 32).to(tl.uint32)))
+        place = ((index >> 5) << 4) + (index & 15)
+        h = place.to(tl.uint32) ^ key1 ^ _f(_m((place >> 32).to(tl.uint32)))
+        upper = (index & 16) > 0
     else:
-        h = (start.to(tl.uint32) + lanes.to(tl.uint32)) ^ key1
-    return _f(_m(h) + key2) >> 8
+        near = start.to(tl.uint32) + lanes.to(tl.uint32)
+        h = (((near >> 5) << 4) + (near & 15)) ^ key1
+        upper = (near & 16) > 0
+    h = _f(_m(h) + key2)
+    return tl.where(upper, h >> 8, ((h & 0xFFFF) << 8) | 0x80)
 
 
 @triton.jit
@@ -172,7 +177,10 @@ def _encode(
     scale = tl.where(high > low, (2**BITS - 1) / (high - low) * 2**24, 0.0)
     scaled = (_derivative(values, words) - low) * scale
     scaled = tl.minimum(tl.where(scaled > 0, scaled, 0.0), end)
-    code = tl.where(mask, (scaled.to(tl.uint32) + _random(start, lanes, seed, FAR)) >> 24, 0)
+    index = first
+    if MEMBERS:
+        index += member * (tl.cdiv(n, 32) * 32)
+    code = tl.where(mask, (scaled.to(tl.uint32) + _random(index, lanes, seed, FAR)) >> 24, 0)
     if BITS == 4:
         even, odd = tl.split(code.reshape(BLOCK // 2, 2))
         half = tl.arange(0, BLOCK // 2)
@@ -224,7 +232,9 @@ def _aligned(words: Tensor) -> Tensor:
 
 
 def _launch(kernel: Any, out: Tensor, words: Tensor, *args: Any, **options: Any) -> None:
-    """Runs a kernel over the elements of `out`, on its device."""
+    """Runs a kernel over the elements of `out`, on its device, if there are any."""
+    if not out.numel():
+        return
     words = _aligned(words)
     rows = len(words) if words.dim() > 1 else 1
     n = out.numel() // rows
@@ -237,8 +247,7 @@ def backward(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
     """As `portable.backward`."""
     order = layout(x.shape, x.stride(), members(words, x.shape))
     out = torch.empty_strided(x.shape, order, dtype=grad.dtype, device=grad.device)
-    if out.numel():
-        _launch(_backward, out, words, in_layout(grad, order), in_layout(x, order), out)
+    _launch(_backward, out, words, in_layout(grad, order), in_layout(x, order), out)
     return out
 
 
@@ -249,9 +258,8 @@ def encode(x: Tensor, words: Tensor, seed: Tensor, bits: int) -> tuple[Tensor, T
     y = torch.empty_strided(x.shape, order, dtype=x.dtype, device=x.device)
     length = (x.numel() // (rows or 1) * bits + 7) // 8
     codes = torch.empty((length,) if rows is None else (rows, length), dtype=torch.uint8, device=x.device)
-    if y.numel():
-        arguments = (in_layout(x, order), seed, y, codes)
-        _launch(_encode, y, words, *arguments, length=length, BITS=bits, FAR=y.numel() > 2**32)
+    arguments = (in_layout(x, order), seed, y, codes)
+    _launch(_encode, y, words, *arguments, length=length, BITS=bits, FAR=y.numel() + 32 * (rows or 1) > 2**32)
     return y, codes
 
 
@@ -259,7 +267,6 @@ def decode(grad: Tensor, codes: Tensor, words: Tensor, bits: int, stride: Sequen
     """As `portable.decode`."""
     order = layout(grad.shape, grad.stride() if stride is None else stride, members(words, grad.shape))
     out = torch.empty_strided(grad.shape, order, dtype=grad.dtype, device=grad.device)
-    if out.numel():
-        arguments = (in_layout(grad, order), codes.contiguous(), out)
-        _launch(_decode, out, words, *arguments, length=codes.shape[-1], BITS=bits)
+    arguments = (in_layout(grad, order), codes.contiguous(), out)
+    _launch(_decode, out, words, *arguments, length=codes.shape[-1], BITS=bits)
     return out

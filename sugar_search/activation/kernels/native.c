@@ -51,7 +51,7 @@ struct call {
     char *out;
     uint8_t *codes_out;
     int64_t n;
-    int64_t first;      /* index of the first element */
+    int64_t first;      /* index of the first element, a multiple of 32 */
     int64_t bytes;      /* of codes in a row */
     uint32_t key1, key2; /* of the random numbers */
     int bits, stream;
@@ -180,6 +180,11 @@ static inline struct core core_of(int what, int bits, const int32_t *words) {
     core.magic = cell * (first + (float)(CORE_CELLS / 2)), core.inner_magic = cell * (first + (float)(CORE_CELLS / 4));
     memcpy(core.points, words + CORE_POINT, sizeof core.points);
     return core;
+}
+
+/* Of an element, for the random numbers: members begin at multiples of 32. */
+static inline uint64_t index_of(const struct call *call, int64_t row, int64_t i) {
+    return (uint64_t)(call->first + row * ((call->n + 31) / 32 * 32) + i);
 }
 
 static inline struct place place_of(int what, const struct call *call, int64_t row, int64_t begin, int64_t size) {

@@ -117,7 +117,7 @@ def backward(grad: Tensor, x: Tensor, words: Tensor, path: int | None = None) ->
 def encode(
     x: Tensor, words: Tensor, seed: Tensor, bits: int, path: int | None = None, first: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """`portable.encode`; `first` is the index of the first element."""
+    """`portable.encode`; `first` is the index of the first element, a multiple of 32."""
     rows, x, order, words = _arrange(x, x.stride(), words)
     y = empty(x.shape, order, x.dtype)
     length = (x.numel() // rows * bits + 7) // 8

@@ -1,20 +1,32 @@
 /* Codes of 4 and 8 bits, rounded at random; part of native_path.h. */
 
-/* The 24 random bits of LANES elements from `index` on, see portable.py. */
-FN vu N(random)(const struct call *call, uint64_t index) {
+/* What the random numbers of elements from `index` on begin with; the upper half of their places is one for all. */
+struct N(random) {
+    vu key1, key2;
+};
+
+FN struct N(random) N(random_of)(const struct call *call, uint64_t index) {
+    const uint32_t far = (uint32_t)(index >> 5 << 4 >> 32);
+    const struct N(random) random = {(vu){0} + (call->key1 ^ half_f(half_m(far))), (vu){0} + call->key2};
+    return random;
+}
+
+/* The places of LANES elements from `index`, a multiple of LANES, on; and of those 16 further on. See random_bits.py. */
+FN vu N(places)(uint64_t index) {
     vu lanes;
     for (int i = 0; i < LANES; i++) lanes[i] = (uint32_t)i;
-    vu low = lanes + (uint32_t)index, h = low ^ call->key1;
-    if ((index + LANES - 1) >> 32) {
-        vu high = (vu){0} + (uint32_t)(index >> 32) - (vu)(low < (uint32_t)index);
-        high = (high ^ high >> 16) * 0x7FEB352Du;
-        high = (high ^ high >> 15) * 0x846CA68Bu;
-        h ^= high ^ high >> 16;
-    }
-    h = (h ^ h >> 16) * 0x7FEB352Du;
-    h = ((h ^ h >> 15) + call->key2) * 0x846CA68Bu;
-    return (h ^ h >> 16) >> 8;
+    return lanes + (uint32_t)(index >> 5 << 4 | (index & 15));
 }
+
+FN vu N(hash)(const struct N(random) *random, vu places) {
+    vu h = places ^ random->key1;
+    h = (h ^ h >> 16) * 0x7FEB352Du;
+    h = ((h ^ h >> 15) + random->key2) * 0x846CA68Bu;
+    return h ^ h >> 16;
+}
+
+/* The 24 random bits of elements whose index has this bit of 16. */
+FN vu N(bits)(vu hash, int upper) { return upper ? hash >> 8 : (hash << 8 & 0xFFFF00) | 0x80; }
 
 /* g in fixed point, with 24 bits after the point, as a float. */
 FN vf N(fixed)(int bits, vf g, const struct table *table) {

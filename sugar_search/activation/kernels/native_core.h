@@ -91,6 +91,8 @@ FN int64_t N(core_terms)(int terms, int right, int what, int type, int stream, i
     const __m512 magic = _mm512_set1_ps(inner ? core->inner_magic : core->magic);
     const int size = SIZES[type];
     const float *next = others ? others->g : NULL;
+    const struct N(random) random = N(random_of)(call, index);
+    vu places = N(places)(index);
     int64_t k = 0;
     for (; k < count; k += GROUP) {
         const __m512 x = (__m512)N(load)(type, at.x + k * size), y = (__m512)N(load)(type, at.x + (k + LANES) * size);
@@ -110,8 +112,10 @@ FN int64_t N(core_terms)(int terms, int right, int what, int type, int stream, i
             h = _mm512_mask_expand_ps(h, outside[1], _mm512_loadu_ps(next));
             next += __builtin_popcount(outside[1]);
         }
-        N(put)(what, type, stream, bits, call, (vf)g, k, index, &at);
-        N(put)(what, type, stream, bits, call, (vf)h, k + LANES, index, &at);
+        const vu hash = what == ENCODE ? N(hash)(&random, places) : (vu){0};
+        places += LANES;
+        N(put)(what, type, stream, bits, (vf)g, k, N(bits)(hash, 0), &at);
+        N(put)(what, type, stream, bits, (vf)h, k + LANES, N(bits)(hash, 1), &at);
     }
     return k;
 }

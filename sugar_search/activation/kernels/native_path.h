@@ -145,12 +145,11 @@ FN void N(relu)(int type, int stream, const char *in, char *p) {
 #include "native_codes.h"
 
 /* What LANES elements from `k` on become once their g, in fixed point for codes, is known. */
-FN void N(put)(int what, int type, int stream, int bits, const struct call *call, vf g, int64_t k, uint64_t index,
-               const struct place *at) {
+FN void N(put)(int what, int type, int stream, int bits, vf g, int64_t k, vu random, const struct place *at) {
     const int64_t size = SIZES[type];
     if (what == ENCODE) {
         N(relu)(type, stream, at->x + k * size, at->out + k * size);
-        N(put_codes)(bits, at->codes_out + k * bits / 8, g, N(random)(call, index + (uint64_t)k));
+        N(put_codes)(bits, at->codes_out + k * bits / 8, g, random);
     } else {
         N(product)(type, stream, at->grad + k * size, g, at->out + k * size);
     }
@@ -167,6 +166,7 @@ FN void N(block)(int what, int type, int stream, const struct call *call, const 
     const int size = SIZES[type];
     uint16_t rows[BLOCK] __attribute__((aligned(64)));
     float ts[BLOCK] __attribute__((aligned(64)));
+    const struct N(random) random = N(random_of)(call, index);
     for (int64_t i = 0; i < count; i += GROUP) {
         N(locate_at)(table, type, at.x + i * size, rows + i, ts + i);
         for (int64_t j = i * size; j < (i + GROUP) * size; j += 64) {
@@ -177,12 +177,14 @@ FN void N(block)(int what, int type, int stream, const struct call *call, const 
     for (int64_t i = 0; i < count; i += GROUP) {
         for (int64_t j = i * size; j < (i + GROUP) * size; j += 64)
             __builtin_prefetch((const void *)((uintptr_t)at.x + (uintptr_t)(BLOCK * size + j)));
+        const uint64_t first = index + (uint64_t)i;
+        const vu hash = what == ENCODE ? N(hash)(&random, N(places)(first)) : (vu){0};
 #pragma GCC unroll 2
         for (int v = 0; v < GROUP / LANES; v++) {
             const int64_t k = i + v * LANES;
             vf g = N(value)(table->rows, rows + i, ts + i, v);
             if (what == ENCODE) g = N(fixed)(call->bits, g, table);
-            N(put)(what, type, stream, call->bits, call, g, k, index, &at);
+            N(put)(what, type, stream, call->bits, g, k, N(bits)(hash, GROUP > LANES ? v : (int)(first >> 4 & 1)), &at);
         }
     }
 }
@@ -221,8 +223,9 @@ FN void N(loop)(int what, int type, const struct call *shared, int64_t row, int6
     int64_t wide = GROUP; /* elements that are read from the whole core before its inner half is tried again */
     for (int64_t done, before = 0; begin + GROUP <= end; begin += done, before = done) {
         (void)before, (void)wide;
-        const int64_t left = (end - begin) / GROUP * GROUP;
-        const uint64_t index = (uint64_t)(call.first + row * call.n + begin);
+        const uint64_t index = index_of(&call, row, begin), beyond = (index >> 33) + 1 << 33;
+        int64_t left = (end - begin) / GROUP * GROUP;
+        if (what == ENCODE && index + (uint64_t)left > beyond) left = (int64_t)(beyond - index);
         const struct place at = place_of(what, &call, row, begin, size);
         done = left < BLOCK ? left : BLOCK;
         if (what == DECODE) {
@@ -260,7 +263,7 @@ FN void N(loop)(int what, int type, const struct call *shared, int64_t row, int6
     if (what == DECODE) memcpy(codes, from.codes, bytes);
     const struct place buffers = {grad, x, codes, out, codes_out};
     if (what == DECODE) N(decode_block)(type, 0, &call, &table, GROUP, buffers);
-    else BLOCK_OF(0, GROUP, (uint64_t)(call.first + row * call.n + begin), buffers);
+    else BLOCK_OF(0, GROUP, index_of(&call, row, begin), buffers);
 #undef BLOCK_OF
     memcpy(from.out, out, length);
     if (what == ENCODE) {

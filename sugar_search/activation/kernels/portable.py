@@ -8,7 +8,7 @@ All kernels, compiled or not, agree on the following.
 - Codes are uint8: ceil(n * bits / 8) of them, where n counts elements in that order; with several tables
   (K, ceil(n / K * bits / 8)), each member starting a new byte. Of two codes of 4 bits the earlier is in the low half.
 - The code of element i is floor(s + u) with 24 binary places, where s = (g - low) / (high - low) * (2**bits - 1), cut
-  off after those places, and u = `random_bits(i, seed)` / 2**24; i counts through all members, without gaps.
+  off after those places, and u = `random_bits(i, seed)` / 2**24; i counts on from member to member, each beginning at a multiple of 32.
 """
 
 from collections.abc import Sequence
@@ -146,7 +146,7 @@ def encode(x: Tensor, words: Tensor, seed: Tensor, bits: int, first: int = 0) ->
         words: int32 (WORDS,) or (K, WORDS).
         seed: int64, one element.
         bits: 8 or 4.
-        first: the index of the first element.
+        first: the index of the first element, a multiple of 32.
 
     Returns:
         `relu(x)`, laid out like `x`, and the codes.
@@ -159,7 +159,7 @@ def encode(x: Tensor, words: Tensor, seed: Tensor, bits: int, first: int = 0) ->
     levels = 2**bits - 1
     low, high = _range(tables)
     scale = (levels / (high - low) * _ONE).where(high > low, 0)
-    row = torch.arange(rows, device=x.device).unsqueeze(1) * n + first
+    row = torch.arange(rows, device=x.device).unsqueeze(1) * (-(-n // 32) * 32) + first
     position = 0
     size = n if x.device.type != "cpu" else max(_BLOCK // rows // 2 * 2, 2)
     flat = memory(dense, rows)

@@ -104,7 +104,10 @@ def test_seeds_and_elements_give_numbers_of_their_own():
         counts = torch.bincount(bits >> 16, minlength=256).double()
         # 255 degrees of freedom: beyond 400 once in 10**7.
         assert float(((counts - 256) ** 2 / 256).sum()) < 400
-        assert abs(float(torch.corrcoef(torch.stack((bits[1:], bits[:-1])).double())[0, 1])) < 0.02
+        for distance in (1, 16, 32):  # elements 16 apart share a hash
+            apart = torch.stack((bits[distance:], bits[:-distance])).double()
+            assert abs(float(torch.corrcoef(apart)[0, 1])) < 0.02
+        assert abs(float(bits.double().mean()) / 2**23 - 1) < 4 * 3**-0.5 / 2**8
     assert abs(float(torch.corrcoef(torch.stack((first, second)).double())[0, 1])) < 0.02
     assert int((first == second).sum()) < 5
 
@@ -202,6 +205,37 @@ with {mode}:
 print(operators._PLAIN == torch._C._dispatch_keys(torch.empty(0)))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "True\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["backward", "relu_encode", "decode", "relu"])
+@pytest.mark.parametrize("key", ["MPS", "XPU", "PrivateUse1"])
+def test_other_devices_have_kernels(name, key):
+    assert torch._C._dispatch_has_computed_kernel_for_dispatch_key(f"sugar_search::{name}", key)
+
+
+def test_the_kernels_of_other_devices_are_the_portable_ones():
+    x, grad = torch.randn(2, 33)
+    other = torch._C.DispatchKeySet(torch._C.DispatchKey.CompositeExplicitAutograd)
+    ops, seed = torch.ops.sugar_search, torch.tensor([3])
+    y, codes = ops.relu_encode.default.redispatch(other, x, words(), seed, 4)
+    assert all(map(torch.equal, (y, codes), portable.encode(x, words(), seed, 4)))
+    got = ops.decode.default.redispatch(other, grad, codes, words(), 4)
+    assert torch.equal(got, portable.decode(grad, codes, words(), 4))
+    assert torch.equal(ops.backward.default.redispatch(other, grad, x, words()), portable.backward(grad, x, words()))
+    assert torch.equal(ops.relu.default.redispatch(other, x), torch.relu(x))
+
+
+@pytest.mark.parametrize("message", ["PassManager::run failed in the compiler", "C compiler: out of memory"])
+def test_other_errors_of_triton_are_raised(monkeypatch, message):
+    def launch(*inputs):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(operators, "_gpu", lambda: type("kernels", (), {"backward": staticmethod(launch)}))
+    monkeypatch.setattr(operators, "_triton", True)
+    x = torch.randn(8)
+    with pytest.raises(RuntimeError, match=message):
+        operators._backward_cuda(x, x, words())
+    assert operators._triton
 
 
 def test_triton_without_a_compiler_is_left_alone(monkeypatch, caplog):

@@ -8,7 +8,8 @@ All kernels, compiled or not, agree on the following.
 - Codes are uint8: ceil(n * bits / 8) of them, where n counts elements in that order; with several tables
   (K, ceil(n / K * bits / 8)), each member starting a new byte. Of two codes of 4 bits the earlier is in the low half.
 - The code of element i is floor(s + u) with 24 binary places, where s = (g - low) / (high - low) * (2**bits - 1), cut
-  off after those places, and u = `random_bits(i, seed)` / 2**24; i counts on from member to member, each beginning at a multiple of 32.
+  off after those places, and u = `random_bits(i, seed)` / 2**24; i counts on from member to member, each beginning at
+  a multiple of 32.
 """
 
 from collections.abc import Sequence

@@ -101,11 +101,8 @@ def backward(grad: Tensor, x: Tensor, words: Tensor, path: int | None = None) ->
     """`portable.backward`; `path` is an index of PATHS, None for the best that the processor has."""
     if grad.shape != x.shape:
         raise RuntimeError(f"a gradient of shape {tuple(grad.shape)} does not fit an input of {tuple(x.shape)}")
-    one_table = words.shape == _ONE and words.dtype == torch.int32 and words.is_contiguous()
-    if one_table and x.is_contiguous() and grad.is_contiguous() and x.numel():
-        # Nothing to arrange, as in most calls; small tensors feel every microsecond.
-        rows, out = 1, torch.empty_like(x)
-        _advise(out)
+    if _arranged(x, words) and grad.is_contiguous():
+        rows, out = 1, _empty_like(x)
     else:
         rows, x, order, words = _arrange(x, x.stride(), words)
         grad = in_layout(grad, order)
@@ -118,8 +115,11 @@ def encode(
     x: Tensor, words: Tensor, seed: Tensor, bits: int, path: int | None = None, first: int = 0
 ) -> tuple[Tensor, Tensor]:
     """`portable.encode`; `first` is the index of the first element, a multiple of 32."""
-    rows, x, order, words = _arrange(x, x.stride(), words)
-    y = empty(x.shape, order, x.dtype)
+    if _arranged(x, words):
+        rows, y = 1, _empty_like(x)
+    else:
+        rows, x, order, words = _arrange(x, x.stride(), words)
+        y = empty(x.shape, order, x.dtype)
     length = (x.numel() // rows * bits + 7) // 8
     codes = torch.empty((length,) if words.dim() == 1 else (rows, length), dtype=torch.uint8, device="cpu")
     pointers = x.data_ptr(), words.data_ptr(), y.data_ptr(), codes.data_ptr()
@@ -131,11 +131,14 @@ def decode(
     grad: Tensor, codes: Tensor, words: Tensor, bits: int, stride: Sequence[int] | None = None, path: int | None = None
 ) -> Tensor:
     """`portable.decode`."""
-    rows, grad, order, words = _arrange(grad, grad.stride() if stride is None else stride, words)
+    if _arranged(grad, words) and (stride is None or tuple(stride) == grad.stride()):
+        rows, out = 1, _empty_like(grad)
+    else:
+        rows, grad, order, words = _arrange(grad, grad.stride() if stride is None else tuple(stride), words)
+        out = empty(grad.shape, order, grad.dtype)
     codes = codes.contiguous()
     if codes.numel() != (grad.numel() // rows * bits + 7) // 8 * rows:
         raise RuntimeError(f"{codes.numel()} bytes of codes do not fit a gradient of shape {tuple(grad.shape)}")
-    out = empty(grad.shape, order, grad.dtype)
     pointers = grad.data_ptr(), codes.data_ptr(), words.data_ptr(), out.data_ptr()
     _call("decode", path, out, rows, *pointers, last=(bits,))
     return out
@@ -161,6 +164,18 @@ def _advise(out: Tensor) -> None:
     if size >= NEW_PAGES:
         library: Any = load()
         library.sugar_search_advise(out.data_ptr(), size)
+
+
+def _arranged(x: Tensor, words: Tensor) -> bool:
+    """Whether there is nothing to arrange, as in most calls; small tensors feel every microsecond."""
+    one = words.shape == _ONE and words.dtype == torch.int32 and words.is_contiguous()
+    return one and x.is_contiguous() and x.numel() > 0
+
+
+def _empty_like(x: Tensor) -> Tensor:
+    out = torch.empty_like(x)
+    _advise(out)
+    return out
 
 
 def _arrange(x: Tensor, stride: Sequence[int], words: Tensor) -> tuple[int, Tensor, tuple[int, ...], Tensor]:

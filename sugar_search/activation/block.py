@@ -9,8 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from sugar_search.activation.intercept import SurrogateMode, checkpoint_frames, tell_compiler
 from sugar_search.activation.kinds import check_kinds
+from sugar_search.activation.mode import SurrogateMode, checkpoint_frames, tell_compiler
 from sugar_search.activation.module import Method, SugarReLU
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import Surrogate

@@ -1,15 +1,22 @@
 """Swaps a model's activations for ones with a surrogate gradient, and reports where they are."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from sugar_search.activation.conversion_report import nothing_found, report, report_leftover
 from sugar_search.activation.eligible import told
-from sugar_search.activation.intercept import Injected, Injection, conversion_of, converted_class, original_class
+from sugar_search.activation.intercept import (
+    Injected,
+    Injection,
+    activations_of,
+    conversion_of,
+    converted_class,
+    original_class,
+)
 from sugar_search.activation.kinds import KINDS, check_kinds
 from sugar_search.activation.leftover import leftover_of_copy
 from sugar_search.activation.module import Memory, Method, SugarReLU
@@ -124,7 +131,7 @@ def convert(
     chosen = [part for part in parts if part.kind in wanted and not part.obstacle]
     others = [part for part in parts if part.kind not in wanted and not part.obstacle]
     if not chosen:
-        raise _nothing(model, wanted, blocked, others)
+        raise nothing_found(model, wanted, blocked, others)
     eligible = told(model, wanted, example) if memory == "recompute" else ""
     injections = {kind: Injection(kind, template.surrogate, sugar, method, memory) for kind in wanted}
     new = _new_modules(chosen, template)
@@ -140,12 +147,13 @@ def convert(
     for part in chosen:
         if isinstance(part.module, SugarReLU) and part.module not in new:
             part.module.use(template.surrogate)
-    _report(template, chosen, blocked, others)
+    _place(model, [new.get(part.module, part.module) for part in chosen])
+    report(template, chosen, blocked, others)
     if eligible:
         log.info("memory=recompute: %s", eligible)
     result = new.get(model) or model
     if example is not None:
-        _report_leftover(leftover_of_copy(result, example, wanted))
+        report_leftover(leftover_of_copy(result, example, wanted))
     return result
 
 
@@ -230,62 +238,12 @@ def _replace_children(model: nn.Module, new: dict[nn.Module, SugarReLU]) -> None
                 _leave_fast_path(parent, new[child].kind, new[child].sugar)
 
 
-def _count(parts: Sequence[Part], unit: str = "site") -> str:
-    """ "17 ReLU and 2 GELU sites"."""
-    counts = Counter(part.kind for part in parts)
-    total = sum(counts.values())
-    return f"{' and '.join(f'{n} {KINDS[kind].title}' for kind, n in counts.items())} {unit}{'' if total == 1 else 's'}"
-
-
-def _where(parts: Sequence[Part]) -> str:
-    """ "(15 modules, 2 functional calls)"; nothing when all are modules."""
-    modules = sum(not part.place for part in parts)
-    calls = len(parts) - modules
-    words = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((modules, "module"), (calls, "functional call")) if n]
-    return f" ({', '.join(words)})" if calls else ""
-
-
-def _report(template: SugarReLU, chosen: Sequence[Part], blocked: Sequence[Part], others: Sequence[Part]) -> None:
-    title = template.surrogate.title
-    log.info("converted %s%s to %s", _count(chosen), _where(chosen), title)
-    to = "ReLU" if template.sugar else f"the activation of {title}"
-    for kind, n in Counter(p.kind for p in chosen if p.kind != "relu" and not p.converted).items():
-        log.warning("forward changes from %s to %s at %d site%s", KINDS[kind].title, to, n, "" if n == 1 else "s")
-    if blocked:
-        log.warning("not converted: %s; they keep their own gradient", _obstacles(blocked))
-    left = [part for part in others if not part.converted]
-    if left:
-        log.info("left alone: %s; %s", _count(left), _remedy([*chosen, *left], "to convert them too"))
-
-
-def _report_leftover(counts: dict[str, int]) -> None:
-    for kind, n in counts.items():
-        log.warning(
-            "%d %s call%s stay%s plain: the code that makes them could not be found; use a module such as nn.%s or a "
-            "function such as F.relu in forward itself, or surrogate_gradients(...) around the model",
-            *(n, KINDS[kind].title, *(("", "s") if n == 1 else ("s", "")), KINDS[kind].title),
-        )
-
-
-def _obstacles(parts: Sequence[Part]) -> str:
-    return ", ".join(
-        f"{KINDS[p.kind].title} of {p.names[0] or type(p.module).__name__} ({p.obstacle})" for p in parts[:5]
-    ) + (f" and {len(parts) - 5} more" if len(parts) > 5 else "")
-
-
-def _remedy(parts: Sequence[Part], purpose: str) -> str:
-    kinds = [kind for kind in KINDS if any(part.kind == kind for part in parts)]
-    return f"give sites=({', '.join(map(repr, kinds))}{',' if len(kinds) == 1 else ''}) {purpose}"
-
-
-def _nothing(model: nn.Module, wanted: Sequence[str], blocked: Sequence[Part], others: Sequence[Part]) -> InputError:
-    """The error when no site of the kinds asked for can be converted."""
-    titles = " or ".join(KINDS[kind].title for kind in wanted)
-    rule = f"a model to convert must hold {titles} as modules or functional calls"
-    if blocked:
-        rule += f" that can be replaced (found {_obstacles(blocked)})"
-    name = type(model).__name__
-    if others:
-        return InputError(rule, f"{name} with {_count(others)}", _remedy(others, "for those"))
-    remedy = "write the activations as modules such as nn.ReLU()"
-    return InputError(rule, name, f"{remedy}; calls made by other code: with surrogate_gradients(...)")
+def _place(model: nn.Module, sites: Sequence[nn.Module]) -> None:
+    """Puts the tables of `sites` where the model lies, so that no compiled network copies them at each call."""
+    devices = list(dict.fromkeys(tensor.device for tensor in (*model.parameters(), *model.buffers())))
+    for site in sites:
+        if isinstance(site, SugarReLU) and devices:
+            site.to(devices[0])
+        for activation in (site,) if isinstance(site, SugarReLU) else activations_of(site):
+            for device in devices:
+                activation.hold(device)

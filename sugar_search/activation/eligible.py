@@ -14,7 +14,7 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sugar_search.activation.kinds import FUNCTIONS, METHODS, check_kinds, kind_of
-from sugar_search.activation.leftover import _kind, _nodes, _tensors, _tracked, _uncompiled
+from sugar_search.activation.leftover import kind_of_backward, nodes_behind, tensors_in, tracked, uncompiled
 from sugar_search.activation.recompute import recomputable
 
 __all__ = ["Eligible", "eligible_in_run", "eligible_sites", "told"]
@@ -78,9 +78,9 @@ def eligible_in_run(model: nn.Module, *inputs: Any, sites: str | Iterable[str] =
     """
     wanted = check_kinds(sites)
     devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(sorted(devices)), torch.enable_grad(), _uncompiled():
-        output = copy.deepcopy(model)(*[_tracked(x) for x in inputs])
-    nodes = [node for node in _nodes(_tensors(output)) if _kind(node) in wanted]
+    with torch.random.fork_rng(sorted(devices)), torch.enable_grad(), uncompiled():
+        output = copy.deepcopy(model)(*[tracked(x) for x in inputs])
+    nodes = [node for node in nodes_behind(tensors_in(output)) if kind_of_backward(node) in wanted]
     return Eligible(sum(recomputable(node.next_functions[0][0]) for node in nodes), len(nodes))
 
 

@@ -1,4 +1,4 @@
-"""Gives functional activation calls a surrogate gradient: a `TorchFunctionMode`, and classes whose methods enter it.
+"""Gives functional activation calls a surrogate gradient: classes whose methods enter a `SurrogateMode`.
 
 A converted module gets a subclass of its class, made here, whose methods run the original ones inside the mode (as
 `torch.nn.utils.parametrize` does). Its name, its state and `isinstance` stay. The class holds what the conversion is,
@@ -7,18 +7,16 @@ so copies and pickles of the module carry it.
 
 import copyreg
 import inspect
-import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache, wraps
+from functools import lru_cache, wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from sugar_search.activation.kinds import FUNCTIONS, read_call
+from sugar_search.activation.mode import SurrogateMode, tell_compiler
 from sugar_search.activation.module import Memory, Method, SugarReLU
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import Surrogate
@@ -26,12 +24,10 @@ from sugar_search.symbolic.surrogate import Surrogate
 __all__ = [
     "Injected",
     "Injection",
-    "SurrogateMode",
-    "checkpoint_frames",
+    "activations_of",
     "conversion_of",
     "converted_class",
     "original_class",
-    "tell_compiler",
 ]
 
 
@@ -51,101 +47,13 @@ class Injection:
     surrogate: Surrogate
     sugar: bool
     method: Method
-    memory: Memory
-
-
-@cache
-def tell_compiler() -> None:
-    """Lets torch.compile hand every one of `FUNCTIONS` to modes, as it is in eager code.
-
-    It does so for what torch.overrides lists, and that list leaves out all names that end in an underscore: without
-    this, a compiled `torch.relu_(x)` would silently be plain ReLU.
-    """
-    listed = torch.overrides.get_overridable_functions()
-    listed[torch].extend(FUNCTIONS)
-    # The compiler keeps a copy once it has run.
-    compiler = sys.modules.get("torch._dynamo.variables.torch")
-    if compiler is not None:
-        compiler.get_overridable_functions().update(FUNCTIONS)
+    memory: Memory = "exact"  # pickles of earlier versions lack it
 
 
 @lru_cache(maxsize=256)
 def _activations(injections: tuple[Injection, ...]) -> dict[str, SugarReLU]:
     tell_compiler()
     return {i.kind: SugarReLU(i.surrogate, sugar=i.sugar, method=i.method, memory=i.memory) for i in injections}
-
-
-# What torch.compile runs the body of without the mode.
-_CHECKPOINTS = ("checkpoint", "tag_activation_checkpoint", "wrap_activation_checkpoint")
-_BODIES = (*_CHECKPOINTS, "cond", "while_loop", "map_impl", "scan", "associative_scan")
-
-
-class SurrogateMode(TorchFunctionMode):
-    """While entered, the calls of some kinds in this thread compute an activation with a surrogate gradient.
-
-    It has no state that changes, so one object may be entered again, and from several threads.
-
-    Args:
-        activations: the activation of each kind.
-    """
-
-    def __init__(self, activations: Mapping[str, SugarReLU]) -> None:
-        super().__init__()
-        self.activations = activations
-        self.checkpoints = checkpoint_frames()
-
-    def depth(self) -> int:
-        """How many checkpoints lay around the code that entered it."""
-        return self.checkpoints
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Runs `func`, or the activation in its place."""
-        kwargs = kwargs or {}
-        known = FUNCTIONS.get(func)
-        if known is None or known.kind not in self.activations:
-            if torch.compiler.is_dynamo_compiling() and getattr(func, "__name__", "") in _BODIES:
-                raise _outside(func)
-            return func(*args, **kwargs)
-        call = read_call(func, args, kwargs)
-        if call is None:
-            return func(*args, **kwargs)
-        if not torch.compiler.is_dynamo_compiling() and _checkpoints() > self.depth():
-            raise _outside(func)
-        return self.activations[known.kind].call(*call)
-
-
-def _outside(func: Callable[..., Any]) -> InputError:
-    return InputError(
-        "a checkpoint must recompute with the surrogate, so it may not start between the surrogate's block or method "
-        "and a functional call",
-        getattr(func, "__name__", "call"),
-        "checkpoint a module, or decorate the checkpointed function with surrogate_gradients(...)",
-    )
-
-
-def _checkpoints() -> int:
-    """How many frames of torch.utils.checkpoint this call is inside of.
-
-    A checkpointed function runs again in the backward pass, outside of any mode that was entered around it, and would
-    silently give plain ReLU's gradient. Compiled graphs hold the surrogate already.
-    """
-    # Both forms of checkpoint leave a trace that costs nothing to look for.
-    if torch.is_grad_enabled() and torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
-        return 0
-    return checkpoint_frames()
-
-
-def checkpoint_frames() -> int:
-    """As `_checkpoints`, and slower: also where no checkpoint left a trace."""
-    if torch.compiler.is_dynamo_compiling():
-        return 0
-    count, frame = 0, sys._getframe()
-    while frame is not None:
-        count += frame.f_globals.get("__name__") == "torch.utils.checkpoint"
-        frame = frame.f_back  # type: ignore[assignment]
-    return count
 
 
 @dataclass(frozen=True)
@@ -240,6 +148,8 @@ def _subclass(conversion: Conversion) -> type[nn.Module]:
             "__doc__": original.__doc__,
             "__reduce_ex__": _reduce,
             "_sugar_conversion": conversion,
+            "_sugar_activations": activations,
+            "_apply": _apply,
         }
 
     try:
@@ -252,12 +162,33 @@ def _subclass(conversion: Conversion) -> type[nn.Module]:
         raise InputError(rule, original.__name__, "give it activation modules such as nn.ReLU()") from error
 
 
+def activations_of(module: nn.Module) -> Iterator[SugarReLU]:
+    """What the functional calls of a converted module run: those of its class, and of functions in its attributes."""
+    yield from vars(type(module)).get("_sugar_activations", {}).values()
+    for value in vars(module).values():
+        if isinstance(value, Injected):
+            yield from value.activations.values()
+
+
+def _made(module: nn.Module) -> Any:
+    """The class made here that `module` belongs to, perhaps through a subclass."""
+    return next(cls for cls in type(module).__mro__ if "_sugar_conversion" in vars(cls))
+
+
+def _apply(self: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    """Moves the module, and has the tables of its calls at hand where it goes."""
+    made = _made(self)
+    moved: nn.Module = super(made, self)._apply(fn, recurse)
+    device = fn(torch.empty(0, device="cpu")).device
+    for activation in vars(made)["_sugar_activations"].values():
+        activation.hold(device)
+    return moved
+
+
 def _reduce(self: nn.Module, protocol: Any) -> Any:
     """As the original class says, but made again through it: nobody can import the class by name."""
-    conversion = conversion_of(self)
-    # The class of self may be a subclass of the one made here.
-    made: type = next(cls for cls in type(self).__mro__ if "_sugar_conversion" in vars(cls))
-    reduced = super(made, self).__reduce_ex__(protocol)  # type: ignore[arg-type]
+    conversion, made = conversion_of(self), _made(self)
+    reduced = super(made, self).__reduce_ex__(protocol)
     if conversion is None or isinstance(reduced, str) or reduced[0] is not copyreg.__newobj__:  # type: ignore[attr-defined]
         return reduced
     arguments = (conversion.original, conversion.methods, conversion.injections, *reduced[1][1:])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sugar_search.activation.kinds import check_kinds
 
-__all__ = ["leftover", "leftover_of_copy"]
+__all__ = ["kind_of_backward", "leftover", "leftover_of_copy", "nodes_behind", "tensors_in", "tracked", "uncompiled"]
 
 # What autograd calls the backward of each activation; the names of surrogates are those of their own classes.
 _NODES: dict[str, str] = {
@@ -49,9 +49,9 @@ def leftover(model: nn.Module, *inputs: Any, sites: str | Iterable[str] = ("relu
         InputError: an unknown kind.
     """
     wanted = check_kinds(sites)
-    with torch.enable_grad(), _uncompiled():
-        output = model(*[_tracked(x) for x in inputs])
-    counts = Counter(kind for node in _nodes(_tensors(output)) if (kind := _kind(node)) in wanted)
+    with torch.enable_grad(), uncompiled():
+        output = model(*[tracked(x) for x in inputs])
+    counts = Counter(kind for node in nodes_behind(tensors_in(output)) if (kind := kind_of_backward(node)) in wanted)
     return {kind: counts[kind] for kind in wanted if counts[kind]}
 
 
@@ -72,18 +72,18 @@ def leftover_of_copy(model: nn.Module, inputs: Any, sites: Iterable[str]) -> dic
         return leftover(copy.deepcopy(model), *given, sites=sites)
 
 
-def _tracked(x: Any) -> Any:
+def tracked(x: Any) -> Any:
     """A copy that autograd follows from the start; one that may be written, which a leaf may not."""
     if isinstance(x, Tensor):
         floating = x.is_floating_point() or x.is_complex()
         return x.detach().requires_grad_().clone() if floating else x.clone()
     if isinstance(x, list | tuple) and type(x) in (list, tuple):
-        return type(x)(_tracked(part) for part in x)
-    return {key: _tracked(part) for key, part in x.items()} if type(x) is dict else x
+        return type(x)(tracked(part) for part in x)
+    return {key: tracked(part) for key, part in x.items()} if type(x) is dict else x
 
 
 @contextlib.contextmanager
-def _uncompiled() -> Iterator[None]:
+def uncompiled() -> Iterator[None]:
     """Compiled graphs are one node of autograd; importing the compiler only to find it unused would take a second."""
     if "torch._dynamo" not in sys.modules:
         yield
@@ -92,19 +92,19 @@ def _uncompiled() -> Iterator[None]:
         yield
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
     """The tensors in nested tuples, lists, dicts and dataclasses."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
-        yield from (tensor for part in value.values() for tensor in _tensors(part))
+        yield from (tensor for part in value.values() for tensor in tensors_in(part))
     elif isinstance(value, list | tuple | set):
-        yield from (tensor for part in value for tensor in _tensors(part))
+        yield from (tensor for part in value for tensor in tensors_in(part))
     elif is_dataclass(value) and not isinstance(value, type):
-        yield from (tensor for field in fields(value) for tensor in _tensors(getattr(value, field.name)))
+        yield from (tensor for field in fields(value) for tensor in tensors_in(getattr(value, field.name)))
 
 
-def _nodes(tensors: Iterable[Tensor]) -> Iterator[Any]:
+def nodes_behind(tensors: Iterable[Tensor]) -> Iterator[Any]:
     """Every node of the graph behind `tensors`, once."""
     waiting = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
     seen = set(waiting)
@@ -116,7 +116,7 @@ def _nodes(tensors: Iterable[Tensor]) -> Iterator[Any]:
         waiting += new
 
 
-def _kind(node: Any) -> str | None:
+def kind_of_backward(node: Any) -> str | None:
     """The kind of activation that a node differentiates, or None."""
     kind = _NODES.get(node.name().rstrip("0123456789"))
     if kind == "relu6" and (node._saved_min_val, node._saved_max_val) != (0, 6):

@@ -1,6 +1,8 @@
 """`SugarReLU`: ReLU forward, surrogate derivative backward, as a module."""
 
+import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, Self, get_args
 
 import torch
@@ -10,17 +12,22 @@ from sugar_search.activation.exact import compile_tape
 from sugar_search.activation.fgi import exported_relu, fgi_direct, fgi_indirect
 from sugar_search.activation.function import Surrogated, activation_function, relu_function
 from sugar_search.activation.recompute import recomputed_relu, source_of
-from sugar_search.activation.table.cache import SAMPLED, ranged_table_of, table_of
+from sugar_search.activation.table.cache import SAMPLED, table_of
 from sugar_search.activation.tabled import coded_relu, table_relu
+from sugar_search.activation.tables import Tables, words_of
 from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import Surrogate
 from sugar_search.symbolic.surrogate import surrogate as make_surrogate
 
 __all__ = ["Memory", "Method", "SugarReLU"]
 
+log = logging.getLogger("sugar_search")
+
 Method = Literal["auto", "table", "exact", "indirect", "direct"]
 Memory = Literal["exact", "bits8", "bits4", "recompute"]
 BITS = {"bits8": 8, "bits4": 4}
+# Options that pickles of earlier versions may lack, and what those did.
+_EARLIER = {"sugar": True, "method": "auto", "memory": "exact", "inplace": False, "kind": "relu"}
 
 
 class SugarReLU(nn.Module):
@@ -28,9 +35,11 @@ class SugarReLU(nn.Module):
 
     It holds no parameters, and no buffers that are saved, so checkpoints load the same before and after a conversion.
 
-    The gradient is read from a table of the surrogate (see `activation.table`): as cheap as that of ReLU, whatever the
-    formula, and within 1e-6 of max |g|. The table is a tensor of the module: `use` writes another surrogate into it,
-    and a network that `torch.compile` has compiled goes on without compiling again.
+    The gradient is read from a table of the surrogate (see `activation.table`), whatever the formula for about what
+    that of ReLU costs; its error, sampled when it is built, is within 1e-6 of max |g|. `table` is the tensor that is
+    read: `use` writes another surrogate into it, and a network that `torch.compile` has compiled goes on without
+    compiling again. Another tensor set in its place, or given by `functional_call`, is read as it is until the next
+    `use` or move; copies and pickles hold the surrogate's own table.
 
     Args:
         surrogate: a family ("bsilu"), a derivative's formula, or a `Surrogate`.
@@ -42,8 +51,9 @@ class SugarReLU(nn.Module):
         memory: what is kept for the backward pass. "exact": the input, 32 bits an element in float32. "bits8",
             "bits4": a code of g, rounded up or down at random so that gradients keep their mean. "recompute": nothing
             where the input is the unchanged output of a batch norm, which is run again; elsewhere the input.
-        inplace: overwrite the input, as `nn.ReLU(inplace=True)` does. With memory="exact" that saves nothing: the
-            gradient needs the input, so a copy of it is kept.
+        inplace: overwrite the input, as `nn.ReLU(inplace=True)` does. With memory="exact" that saves nothing, as the
+            gradient needs the input and a copy of it is kept. With codes it saves nothing while it runs: the output is
+            made apart and then copied over the input.
         **parameters: of the family or the formula, such as `alpha=1.67`.
 
     Raises:
@@ -74,20 +84,21 @@ class SugarReLU(nn.Module):
         self.kind = "relu"
         # No buffer: it follows from the surrogate, and what averages or broadcasts buffers must leave it alone.
         self.table: Tensor | None = None
-        self._bind()
+        self._tables = Tables()
+        self._bind(torch.device("cpu"))
 
-    def _bind(self) -> None:
-        """Takes the surrogate's table or compiled function; equal surrogates share the compiled function."""
-        self._function: Surrogated | None = None
+    def _bind(self, device: torch.device) -> None:
+        """Takes the surrogate's table, to be read on `device`, and its compiled functions.
+
+        Equal surrogates share the compiled functions.
+        """
+        self._device = device
+        self.table = None
+        if _tabled(self.surrogate, self.sugar, self.method, self.memory):
+            self._tables.write(words_of(self.surrogate, self.memory in BITS))
+            self.table = self._tables.on(device)
         self._code = compile_tape(self.surrogate.tape)
-        tabled = _tabled(self.surrogate, self.sugar, self.method, self.memory)
-        words = _words(self.surrogate, self.memory) if tabled else None
-        if words is None or self.table is None:
-            self.table = words
-        else:
-            # The same tensor, so that compiled networks see the new values.
-            with torch.no_grad():
-                self.table.copy_(words)
+        self._function: Surrogated | None = None
         self._value: Callable[[Tensor], Tensor] | None = None
         if not self.sugar:
             activation = self.surrogate.activation_tape
@@ -100,8 +111,8 @@ class SugarReLU(nn.Module):
     def use(self, surrogate: str | Surrogate, *, region: str | None = None, **parameters: float) -> Self:
         """Trains with another surrogate, or other parameters, from now on; returns the module.
 
-        The table is overwritten where it lies, so schedules of a parameter cost a table each (a few milliseconds) and
-        compiled networks are not compiled again.
+        The table is overwritten wherever it lies, so schedules of a parameter cost a table each (a few milliseconds)
+        and compiled networks are not compiled again.
 
         Args:
             surrogate: as in the constructor.
@@ -116,8 +127,13 @@ class SugarReLU(nn.Module):
         made = make_surrogate(surrogate, region=kept if region is None else region, **values)
         _check(made, self.sugar, self.method, self.memory)
         self.surrogate = made
-        self._bind()
+        self._bind(self._device)
         return self
+
+    def hold(self, device: torch.device) -> None:
+        """Has the table at hand on `device`, so that a network compiled there reads it without a copy."""
+        if self.table is not None:
+            self._tables.on(device)
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU of `x` (or the activation, when `sugar` is False); any shape, device and floating type."""
@@ -133,6 +149,8 @@ class SugarReLU(nn.Module):
         table = self.table
         if table is not None and _plain(x) and (x.dtype != torch.float64 or not self._wants_formula):
             return self._read(x, table, inplace)
+        if self.memory != "exact" and not torch.compiler.is_compiling() and x.requires_grad:
+            _tell_kept(type(x).__name__, str(x.layout), self.memory)
         if self._function is not None:
             return self._function(x, inplace)
         literal = fgi_indirect if self.method == "indirect" else fgi_direct
@@ -146,11 +164,7 @@ class SugarReLU(nn.Module):
     def _read(self, x: Tensor, table: Tensor, inplace: bool) -> Tensor:
         """By the table, keeping what `memory` says."""
         if table.device != x.device:
-            # A module that stands for functional calls belongs to no model that would move it.
-            if torch.compiler.is_compiling() or x.is_meta:
-                table = table.to(x.device)
-            else:
-                table = self.table = _words(self.surrogate, self.memory, x.device)
+            table = self._tables.read(table, x.device)
         if self.memory == "exact":
             return table_relu(x, table, inplace)
         if self.memory in BITS:
@@ -169,10 +183,13 @@ class SugarReLU(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves the module, and the table with it; `to_empty` and the like would leave it undefined."""
         result = super()._apply(fn, recurse)
+        try:
+            self._device = fn(torch.empty(0, device=self._device)).device
+        except NotImplementedError:
+            # Nothing can be moved off the meta device, but there is nothing to move.
+            self._device = fn(torch.empty(0, device="cpu")).device
         if self.table is not None:
-            device = fn(torch.empty(0, device=self.table.device)).device
-            if device not in (self.table.device, torch.device("meta")):
-                self.table = _words(self.surrogate, self.memory, device)
+            self.table = self._tables.on(self._device)
         return result
 
     def extra_repr(self) -> str:
@@ -198,23 +215,29 @@ class SugarReLU(nn.Module):
             inplace=self.inplace if inplace is None else inplace,
         )
         new.kind = kind or self.kind
-        return new
+        return new.to(self._device)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Compiled functions close over classes of their own and cannot be pickled; the other side rebuilds them.
-        compiled = ("_function", "_code", "_value")
-        return {key: value for key, value in super().__getstate__().items() if key not in compiled}
+        # Compiled functions close over classes of their own and cannot be pickled; the other side rebuilds them, and
+        # the table, which copies must not share. An empty tensor tells where it lay, and follows `map_location`.
+        state = super().__getstate__()
+        if self.table is not None and self.table is not self._tables.by_device.get(self.table.device):
+            log.warning("a copy of SugarReLU holds the table of %s, not the one set by hand", self.surrogate.title)
+        made = ("_function", "_code", "_value", "_tables", "_device")
+        kept = {key: value for key, value in state.items() if key not in made}
+        return kept | {"table": torch.empty(0, device=self._device)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._bind()
+        table = state.get("table")
+        super().__setstate__({**_EARLIER, **state})
+        self._tables = Tables()
+        self._bind(torch.device("cpu") if table is None else table.device)
 
 
-def _words(surrogate: Surrogate, memory: str, device: torch.device | None = None) -> Tensor:
-    """The table's words on a device, as a tensor that can be saved for a backward wherever it is made."""
-    table = (ranged_table_of if memory in BITS else table_of)(surrogate.tape)
-    with torch.inference_mode(False):
-        return torch.from_numpy(table.words.copy()).to(device or "cpu")
+@cache
+def _tell_kept(name: str, layout: str, memory: str) -> None:
+    """Says once for each type of tensor that a memory mode does not apply to it."""
+    log.warning("memory=%r does not apply to %s of layout %s: the input is kept", memory, name, layout)
 
 
 def _plain(x: Tensor) -> bool:

@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from default_form import default_form
+from recompute_sites import storages
 from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.utils.checkpoint import checkpoint
@@ -152,7 +153,10 @@ def test_codes_keep_the_mean(memory):
     draws = torch.stack([backward(activation, points) for _ in range(10_000)]).double()
     wanted = default_form(activation.surrogate.tape)(points).double()
     error = (draws.mean(dim=0) - wanted).abs()
-    assert (error <= 4 * draws.std(dim=0) / 100 + 2e-6).all()
+    # The spread that rounding must have: a rare code may be missing from the draws, whose own spread is then 0.
+    low = float(ranged_table_of(activation.surrogate.tape).words[4:5].view("float32")[0])
+    up = ((wanted - low) / step_of(activation)).remainder(1)
+    assert (error <= 4 * step_of(activation) * (up * (1 - up)).sqrt() / 100 + 2e-6).all()
     # Neighbours draw apart, and so do two passes.
     assert draws.std(dim=0).max() > 0.2 * step_of(activation)
     assert len({tuple(row.tolist()) for row in draws[:50]}) > (10 if memory == "bits4" else 40)
@@ -196,13 +200,16 @@ def test_recompute_is_bit_equal_and_convert_counts_its_sites(caplog):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(inplace=True))
     x = torch.randn(5, 3, 9, 9)
-    gradients = []
+    gradients, kept = [], []
     for memory in ("exact", "recompute"):
         with caplog.at_level("INFO", "sugar_search"):
             made = convert(copy.deepcopy(net), "bsilu", memory=memory, example=x)
-        made(x).square().sum().backward()
+        y = made(x)
+        kept.append(len(storages(y, made)))
+        y.square().sum().backward()
         gradients.append([p.grad for p in made.parameters()])
     assert all(map(torch.equal, *gradients))
+    assert kept[0] - kept[1] == 1
     assert "memory=recompute: 1 of 2 plain sites follow a batch norm" in caplog.text
 
 

@@ -33,7 +33,8 @@ class NativeKernels(BuildHookInterface):
         library = folder / compiler.LIBRARY
         # A library of an earlier build, perhaps of another machine, must not travel in this wheel.
         library.unlink(missing_ok=True)
-        failure = "switched off" if os.environ.get("SUGAR_SEARCH_NATIVE") == "0" else compiler.build(folder, library)
+        off = os.environ.get("SUGAR_SEARCH_NATIVE") == "0"
+        failure = "switched off" if off else compiler.compile_sources(folder, library)
         if failure:
             print(f"sugar-search: no compiled kernels, plain torch serves instead: {failure}", file=sys.stderr)
             return

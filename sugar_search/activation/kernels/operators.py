@@ -112,7 +112,7 @@ def _on_gpu(name: str, *inputs: Any) -> Any:
         try:
             return getattr(module, name)(*inputs)
         except RuntimeError as error:
-            if "compiler" not in str(error):
+            if "Failed to find C compiler" not in str(error):
                 raise
             _triton = False
             log.warning("surrogates run on plain torch operators on this GPU, slowly: %s", error)
@@ -187,15 +187,16 @@ def _define() -> torch.library.Library | None:
     tags = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
     for schema in _SCHEMAS:
         library.define(schema, tags=tags)
-    kernels: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
-        "backward": (_backward_cpu, _backward_cuda, _backward_fake),
-        "relu_encode": (_encode_cpu, _encode_cuda, _encode_fake),
-        "decode": (_decode_cpu, _decode_cuda, _decode_fake),
-        "relu": (_relu_cpu, _relu, _relu),
+    kernels: dict[str, tuple[Callable[..., Any], ...]] = {
+        "backward": (_backward_cpu, _backward_cuda, portable.backward, _backward_fake),
+        "relu_encode": (_encode_cpu, _encode_cuda, portable.encode, _encode_fake),
+        "decode": (_decode_cpu, _decode_cuda, portable.decode, _decode_fake),
+        "relu": (_relu_cpu, _relu, _relu, _relu),
     }
-    for name, (cpu, cuda, fake) in kernels.items():
+    for name, (cpu, cuda, other, fake) in kernels.items():
         library.impl(name, cpu, "CPU")
         library.impl(name, cuda, "CUDA")
+        library.impl(name, other, "CompositeExplicitAutograd")
         torch.library.register_fake(f"sugar_search::{name}", fake, lib=library)
     return library
 

@@ -143,7 +143,8 @@ class _OnceDecoded(torch.autograd.Function):
 class _CodedReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, words: Tensor, seed: Tensor, bits: int, inplace: bool) -> Tensor:
-        y, codes = operators.relu_encode(x, words, seed, bits)
+        encode = operators.relu_encode if torch.compiler.is_compiling() else operators.relu_encode_at_once
+        y, codes = encode(x, words, seed, bits)
         ctx.save_for_backward(codes, words)
         # Codes lie in the memory order of y, which is not that of x where x has gaps.
         ctx.bits, ctx.strides = bits, y.stride()
@@ -155,9 +156,11 @@ class _CodedReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         codes, words = ctx.saved_tensors
-        # As in `once`.
-        watched = _watched() and not torch.compiler.is_compiling()
-        decode = _OnceDecoded.apply if watched else operators.decode
+        decode: Any
+        if torch.compiler.is_compiling():  # as in `once`
+            decode = operators.decode
+        else:
+            decode = _OnceDecoded.apply if _watched() else operators.decode_at_once
         return decode(grad, codes, words, ctx.bits, ctx.strides), None, None, None, None
 
 

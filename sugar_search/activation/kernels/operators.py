@@ -19,7 +19,17 @@ from sugar_search.activation.kernels import native, portable
 from sugar_search.activation.kernels.portable import layout, members
 from sugar_search.errors import InputError
 
-__all__ = ["backward", "backward_at_once", "decode", "force", "native_available", "relu", "relu_encode"]
+__all__ = [
+    "backward",
+    "backward_at_once",
+    "decode",
+    "decode_at_once",
+    "force",
+    "native_available",
+    "relu",
+    "relu_encode",
+    "relu_encode_at_once",
+]
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +76,28 @@ def backward_at_once(grad: Tensor, x: Tensor, words: Tensor) -> Tensor:
 
     For a backward pass that nothing batches, differentiates or traces.
     """
+    return (_backward_cpu if _ordinary(x, grad, words) else backward)(grad, x, words)
+
+
+def relu_encode_at_once(x: Tensor, words: Tensor, seed: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """`relu_encode` in the same way, for a forward pass."""
+    return (_encode_cpu if _ordinary(x, x, words) else relu_encode)(x, words, seed, bits)
+
+
+def decode_at_once(grad: Tensor, codes: Tensor, words: Tensor, bits: int, stride: Sequence[int]) -> Tensor:
+    """`decode` in the same way."""
+    return (_decode_cpu if _ordinary(grad, codes, words) else decode)(grad, codes, words, bits, stride)
+
+
+def _ordinary(first: Tensor, second: Tensor, words: Tensor) -> bool:
+    """Whether the dispatcher would go straight to the kernel for CPUs."""
     keys = torch._C._dispatch_keys
-    if keys(x) == keys(grad) == _PLAIN and words.is_cpu and not torch._C._len_torch_dispatch_stack():
-        return _backward_cpu(grad, x, words)
-    return torch.ops.sugar_search.backward(grad, x, words)
+    return (
+        keys(first) == _PLAIN
+        and (second is first or keys(second) == _PLAIN)
+        and words.is_cpu
+        and not torch._C._len_torch_dispatch_stack()
+    )
 
 
 def native_available() -> bool:

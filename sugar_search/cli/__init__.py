@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+from typing import TextIO
 
 from sugar_search.errors import SugarError, shorten
 
@@ -17,6 +18,7 @@ __all__ = ["main"]
 def main() -> None:
     """Entry point of `sugar-search`."""
     _mend_streams()
+    refused = _refused_by(sys.stdout)
     # Plain help text: rich's help panels would double the start-up time.
     os.environ.setdefault("TYPER_USE_RICH", "0")
     from typer.exceptions import Abort, Exit, TyperException
@@ -39,7 +41,7 @@ def main() -> None:
         _drop_output()
         code = 0
     except OSError as error:
-        if _takes_output():
+        if error not in refused and _takes_output():
             raise
         _drop_output()
         print(f"sugar-search: standard output cannot be written: {error.strerror or error}", file=sys.stderr)
@@ -47,10 +49,27 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _refused_by(stream: TextIO) -> list[OSError]:
+    """Errors of what is written to the stream, as they come: without a buffer nothing tells of them afterwards."""
+    refused: list[OSError] = []
+    write = stream.write
+
+    def watched(text: str) -> int:
+        try:
+            return write(text)
+        except OSError as error:
+            refused.append(error)
+            raise
+
+    if isinstance(stream, io.TextIOWrapper):
+        stream.write = watched  # type: ignore[method-assign]
+    return refused
+
+
 def _takes_output() -> bool:
-    """Whether standard output can be written."""
+    """Whether standard output takes what its buffer holds; nothing is added, for a program may read it."""
     try:
-        print(flush=True)
+        sys.stdout.flush()
     except OSError:
         return False
     return True

@@ -1,23 +1,30 @@
-"""`sugar-search reproduce table2 | table3`: the dying-ReLU study, one population a function."""
+"""`sugar-search reproduce table2 | table3`: the dying-ReLU study."""
 
 import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from sugar_search.errors import FileError, InputError, StudyError
+
+if TYPE_CHECKING:
+    from sugar_search.training.dying_relu import Study
+    from sugar_search.training.dying_runs import Watch
 
 __all__ = ["TABLES", "run"]
 
 TABLES = ("table2", "table3")
 OPTIONS = ("table", "dry_run", "surrogate", "target", "epochs", "repeats", "out", "as_json")
 FOLDER = "table2"  # both tables are of the same runs
+IDENTITY = (("epochs", "repeats"), ("recipe",))  # of a folder's study; functions and surrogates may join it
 RUN_BYTES = 200_000  # checkpoints of one narrow network, old and new, and its records
+RESULT_BYTES = 500  # of one run, in its file of results and in the tables
+SPARE_BYTES = 50 * 2**20
 SAY_SECONDS = 10.0  # between two lines of progress
 
 
@@ -37,6 +44,7 @@ def run(
 
     Raises:
         InputError: an option has no meaning here or breaks a rule.
+        FileError: the folder cannot be written, or its disk is too full.
         StudyError: the folder holds another study, or another process works on it.
         typer.Exit: a signal came; functions that are done stay done.
     """
@@ -49,23 +57,24 @@ def run(
     from sugar_search.report.folder import write_run_json
     from sugar_search.search.interrupt import Interrupted, shielded, signals
     from sugar_search.search.store import hold
-    from sugar_search.training.dying_relu import run_target, study_of
+    from sugar_search.training.dying_relu import study_of
+    from sugar_search.training.dying_runs import read_target, run_target
 
     study = study_of(surrogates, epochs=epochs, repeats=repeats, targets=targets)
-    folder, about = out / FOLDER, study.about()
+    folder = out / FOLDER
+    _joined(folder, study)
     if dry_run:
-        _joined(folder, about)
-        print(dry_run_text(table, study, folder, as_json=as_json))
+        print(dry_run_text(table, study, folder, disk=_bytes(study), as_json=as_json))
         return
     arguments = {"table": table, "surrogate": surrogates, "target": targets, "epochs": epochs, "repeats": repeats}
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_disk(folder, _bytes(study))
+    _make(folder)
     lock = hold(folder)
     found = []
     try:
-        identity = _joined(folder, about)
-        _check_disk(folder, study.repeats * len(study.methods))
+        everything = _joined(folder, study)  # again, for now no other process can change it
         with signals():
-            write_run_json(folder, arguments, identity)
+            write_run_json(folder, arguments, everything.about())
             for name in study.targets:
                 watch = _progress(name, study.recipe.epochs, as_json=as_json)
                 # A signal that comes in an epoch is raised after it: what was trained goes into a checkpoint.
@@ -75,53 +84,75 @@ def run(
     finally:
         lock.release()
         if found:
-            paths = write_tables(study, found, folder)
+            # Also what earlier commands trained here, which wrote these files before.
+            paths = write_tables(
+                everything, [read_target(everything, name, folder) for name in everything.targets], folder
+            )
             print(table_text(table, study, found, as_json=as_json))
             print("\n".join(f"  written     {path}" for path in paths), file=sys.stderr if as_json else sys.stdout)
 
 
-def _joined(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What identifies the study of the folder, with its functions and those that are to come.
+def _joined(folder: Path, study: "Study") -> "Study":
+    """The study with the functions and surrogates that its folder holds.
 
     Raises:
         StudyError: the folder holds another study.
     """
     from sugar_search.search.store import differences
 
+    about = study.about()
     try:
         before = json.loads((folder / "run.json").read_bytes())["identity"]
-        old = dict(before["functions"])
+        everything = study.joined(before)
+        # The recipe's digest, which tells a person nothing, is said where the other two are as they were.
+        parts = [[{key: each[key] for key in keys} for each in (about, before)] for keys in IDENTITY]
+        changed = next(filter(None, (differences(*part) for part in parts)), "")
     except (OSError, ValueError, KeyError, TypeError):  # absent or damaged; results are named by what their runs are
-        return dict(about)
-    new = about["functions"]
-    changed = differences({**about, "functions": None}, {**before, "functions": None})
-    # The same but for what these three keys do not tell, a recipe for one.
-    changed = changed or differences(*({name: each[name] for name in old if name in new} for each in (new, old)))
+        return study
     if changed:
         rule = f"a results folder keeps what identifies its study ({changed})"
         raise StudyError(rule, str(folder), "choose another --out, or give the same options as before")
-    return {**about, "functions": {**old, **new}}
+    return everything
 
 
-def _check_disk(folder: Path, runs: int) -> None:
-    need, free = RUN_BYTES * runs + 50 * 2**20, shutil.disk_usage(folder).free
-    if free < need:
-        rule = f"the disk of the results folder must have {need / 2**20:.0f} MiB free"
-        raise FileError(rule, f"{free / 2**20:.0f} MiB", "free some space or choose another --out")
+def _bytes(study: "Study") -> int:
+    """Of the disk: checkpoints of one method's runs, and the results of all."""
+    return study.repeats * (RUN_BYTES + RESULT_BYTES * len(study.methods) * len(study.targets)) + 2**20
 
 
-def _progress(target: str, epochs: int, *, as_json: bool) -> Callable[[int, float], None]:
+def _check_disk(folder: Path, need: int) -> None:
+    for path in (folder, *folder.absolute().parents):  # the nearest that is there: nothing is made yet
+        try:
+            free = shutil.disk_usage(path).free
+        except OSError:
+            continue
+        if free < need + SPARE_BYTES:
+            rule = f"the disk of the results folder must have {(need + SPARE_BYTES) / 2**20:.0f} MiB free"
+            raise FileError(rule, f"{free / 2**20:.0f} MiB", "free some space or choose another --out")
+        return
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        rule = "the results folder must be writable"
+        raise FileError(rule, str(folder), f"choose another --out ({error.strerror})") from error
+
+
+def _progress(target: str, epochs: int, *, as_json: bool) -> "Watch":
     """Says now and then how far a function is: to standard error for a person, or as an event."""
     said = time.monotonic()
 
-    def watch(epoch: int, seconds: float) -> None:
+    def watch(method: str, epoch: int, seconds: float) -> None:
         nonlocal said
         if epoch < epochs and time.monotonic() - said < SAY_SECONDS:
             return
         said = time.monotonic()
         if as_json:
-            print(json.dumps({"event": "epoch", "target": target, "epoch": epoch, "seconds": seconds}), flush=True)
+            event = {"event": "epoch", "target": target, "method": method, "epoch": epoch, "seconds": seconds}
+            print(json.dumps(event), flush=True)
         else:
-            print(f"{target}: epoch {epoch} of {epochs}, {seconds:.0f} s", file=sys.stderr, flush=True)
+            print(f"{target}, {method}: epoch {epoch} of {epochs}, {seconds:.0f} s", file=sys.stderr, flush=True)
 
     return watch

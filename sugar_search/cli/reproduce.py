@@ -16,17 +16,24 @@ def reproduce(
     context: typer.Context,
     table: Annotated[str, typer.Argument(metavar="NAME", help="table1 to table5, fig1 or fig8.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the runs with their time on this machine and disk; train nothing.")
+        bool, typer.Option("--dry-run", help="List the runs, with their time on this machine and disk; train nothing.")
     ] = False,
     arch: Annotated[list[str] | None, typer.Option(help="Only this architecture; may be repeated.")] = None,
-    surrogate: Annotated[list[str] | None, typer.Option(help="Only this surrogate; may be repeated.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Only this function of table2; may be repeated.")] = None,
+    surrogate: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this surrogate; in table2 and table3 in place of B-SiLU(1.67). May be repeated."),
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Only this function of table2 and table3; may be repeated.")
+    ] = None,
     protocol: Annotated[
         str,
         typer.Option(help="paper: select epochs as it did; validation: never by test data."),
     ] = "paper",
     epochs: Annotated[int | None, typer.Option(help="Epochs per run, instead of the paper's.")] = None,
-    repeats: Annotated[int | None, typer.Option(help="Seeds per row, the first of the paper's five.")] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="Seeds per row, the first of the paper's (five; 100 in table2 and table3).")
+    ] = None,
     engine: Annotated[str, typer.Option(help="Where runs execute: local or ray.")] = "local",
     workers: Annotated[int | None, typer.Option(help="Runs at a time. [default: one per core or GPU]")] = None,
     threads_per_trial: Annotated[int, typer.Option(help="CPU threads per run.")] = 1,

@@ -10,6 +10,7 @@ import pandas as pd
 from sugar_search.report.board import duration
 from sugar_search.training.checkpoint import write_atomically
 from sugar_search.training.dying_relu import CATEGORIES, Result, Run, Study, category
+from sugar_search.training.dying_runs import read_target, seconds_per_run
 
 __all__ = ["TABLES", "dry_run_text", "loss_frame", "runs_frame", "share_frame", "table_text", "write_tables"]
 
@@ -47,12 +48,17 @@ def _inside(ends: tuple[float, float], loss: float) -> bool:
 
 
 def share_frame(study: Study, results: Sequence[Result]) -> pd.DataFrame:
-    """Table 2: one row per function, method and category, shares in percent with the ends of a 95 % Wilson interval."""
+    """Table 2: one row per function, method and category, shares in percent with the ends of a 95 % Wilson interval.
+
+    A method without runs of a function has no rows there.
+    """
     runs, rows = runs_frame(study, results), []
     for result in results:
         target = study.targets[result.target]
         for method in study.methods:
             own = runs[(runs["target"] == result.target) & (runs["method"] == method.name)]
+            if not len(own):
+                continue
             paper = target.shares.get(method.published or "", {})
             for name in target.ranges:
                 count = int((own["category"] == name).sum())
@@ -132,42 +138,57 @@ def write_tables(study: Study, results: Sequence[Result], folder: Path) -> list[
 def table_text(table: str, study: Study, found: Sequence[Result], *, as_json: bool) -> str:
     """A table for the terminal, with what it needs to be read; or as one JSON object."""
     frame = share_frame(study, found) if table == "table2" else loss_frame(study, found)
-    remarks = list(_remarks(study, found))
+    remarks = list(_remarks(table, study, found))
     if as_json:
         rows = json.loads(frame.to_json(orient="records"))
         return json.dumps({"event": "table", "table": table, "rows": rows, "remarks": remarks})
     return "\n".join([_shares(study, frame) if table == "table2" else _losses(frame), *remarks])
 
 
-def dry_run_text(table: str, study: Study, folder: Path, *, as_json: bool) -> str:
-    """What would be trained, and what is done already."""
-    done = {name: (folder / f"{name}-{study.identity(name)}.json").exists() for name in study.targets}
-    runs = len(study.methods) * study.repeats
+def dry_run_text(table: str, study: Study, folder: Path, *, disk: int, as_json: bool) -> str:
+    """What would be trained, what is done already, and what the rest takes.
+
+    Args:
+        table: "table2" or "table3".
+        study: what would be trained.
+        folder: of the results.
+        disk: bytes that the study needs.
+        as_json: as one JSON object.
+    """
+    each = len(study.methods) * study.repeats
+    left = {name: each - len(read_target(study, name, folder).runs) for name in study.targets}
+    seconds = sum(left.values()) * seconds_per_run(study) if any(left.values()) else 0.0
     if as_json:
-        targets = [{"target": name, "runs": runs, "state": _state(is_done)} for name, is_done in done.items()]
-        return json.dumps({"event": "dry-run", "table": table, "epochs": study.recipe.epochs, "targets": targets})
+        targets = [
+            {"target": name, "runs": each, "left": runs, "state": "to do" if runs else "done"}
+            for name, runs in left.items()
+        ]
+        event = {"event": "dry-run", "table": table, "epochs": study.recipe.epochs, "targets": targets}
+        return json.dumps({**event, "seconds": seconds, "disk_bytes": disk})
     methods = ", ".join(TITLES.get(method.name, method.name) for method in study.methods)
-    lines = [f"{name}: {runs} runs: {_state(is_done)}" for name, is_done in done.items()]
-    total = f"{table}: {runs * len(done)} runs of {study.recipe.epochs} epochs, {study.repeats} of each: {methods}"
-    return "\n".join([*lines, total])
+    lines = [f"{name}: {each} runs: {_state(runs, each)}" for name, runs in left.items()]
+    total = f"{table}: {each * len(left)} runs of {study.recipe.epochs} epochs, {study.repeats} of each: {methods}"
+    needs = f"about {duration(seconds)} on one core of this machine, at most {disk / 2**20:.0f} MiB of disk"
+    return "\n".join([*lines, total, needs])
 
 
-def _state(is_done: bool) -> str:
-    return "done" if is_done else "to do"
+def _state(left: int, runs: int) -> str:
+    return "done" if not left else "to do" if left == runs else f"{left} to do"
 
 
-def _remarks(study: Study, found: Sequence[Result]) -> Iterator[str]:
+def _remarks(table: str, study: Study, found: Sequence[Result]) -> Iterator[str]:
     runs = runs_frame(study, found)
     seconds = sum(result.seconds for result in found)
     yield f"{len(runs)} runs of {study.recipe.epochs} epochs in {duration(seconds)} of computing"
     yield "loss: of the last training epoch, summed over a batch and its outputs, averaged over batches"
     outside = int((~runs["inside"].astype(bool) & runs["loss"].notna()).sum())
     yield (f"{outside} of {len(runs)} losses lie outside the paper's ranges; each counts to the range nearest by ratio")
-    yield "paper: * from Lu et al. (arXiv 1903.06733), 1,000 runs, f4 with 20 hidden layers; others 100 runs"
+    if table == "table2":
+        yield "paper: * from Lu et al. (arXiv 1903.06733), 1,000 runs, f4 with 20 hidden layers; others 100 runs"
     if lost := int(runs["loss"].isna().sum()):
         yield f"{lost} runs diverged and are in no category"
     if len(found) < len(study.targets):
-        yield f"stopped: {len(found)} of {len(study.targets)} functions"
+        yield f"not complete: {len(found)} of {len(study.targets)} functions"
 
 
 def _shares(study: Study, frame: pd.DataFrame) -> str:

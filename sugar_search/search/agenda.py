@@ -6,7 +6,7 @@ it tries, and not where an earlier sitting was stopped.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sugar_search.search.plan import Plan, run_seeds
 from sugar_search.search.records import BASELINE, PROPOSAL, TrialRecord, run_seconds
@@ -24,13 +24,21 @@ class Agenda:
         trials: all trials of the study; more are added to this list.
         clock: seconds, monotonic.
         together: the size of a round, and the most runs that share a process.
+        suspects: ids of runs that died together with others, in earlier sittings.
     """
 
-    def __init__(self, plan: Plan, trials: list[TrialRecord], clock: Callable[[], float], together: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        trials: list[TrialRecord],
+        clock: Callable[[], float],
+        together: int,
+        suspects: Iterable[str] = (),
+    ) -> None:
         self.plan, self.trials, self.clock, self.together = plan, trials, clock, together
         self.start = clock()
         self.queue: deque[Waiting] = deque()
-        self.suspects: set[str] = set()
+        self.suspects = set(suspects)
         self.confirming = False
 
     # Trials and time
@@ -80,6 +88,18 @@ class Agenda:
         # The seconds of a run are its share of its batch, so runs of one worker take the sum of theirs.
         ahead = taken + (running / workers if self.together > 1 else 0)
         return self.remaining > run * (ahead + 1) + 3 * self.plan.confirm * run / workers
+
+    @property
+    def most(self) -> int:
+        """The most runs that may start in one process now: as many as are expected to end in the time that is left.
+
+        One at least, so that a study comes on; and one until a run has shown what it takes.
+        """
+        if self.remaining is None or self.confirming:
+            return self.together
+        run = run_seconds(self.trials)
+        fitting = int(min(self.together, self.remaining / run)) if run else 1
+        return max(1, fitting)
 
     # Rounds
 

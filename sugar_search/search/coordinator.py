@@ -1,7 +1,7 @@
 """Decides what runs next and what every result means. The only writer of the study.
 
 An engine asks for jobs, passes on each epoch and each end, and knows nothing of trials, seeds or objectives. Both
-engines drive the same coordinator, so a study behaves alike wherever its runs execute.
+engines drive the same coordinator, so the same rules hold wherever its runs execute.
 """
 
 import shutil
@@ -62,7 +62,7 @@ class Coordinator:
         self.rungs = rungs(plan.recipe.epochs)
         self.live: dict[str, _Live] = {}
         self.trials = store.trials()
-        self.agenda = Agenda(plan, self.trials, clock, together)
+        self.agenda = Agenda(plan, self.trials, clock, together, store.get("suspects", ()))
         self.planner = Planner(plan, store, proposer, self.agenda, lambda text: emit({"event": "note", "text": text}))
         self._resume()
         self.planner.add_baselines()
@@ -91,7 +91,7 @@ class Coordinator:
         if not self.agenda.startable:
             return []
         peers = self.agenda.peers()
-        size = min(self.agenda.together, -(-(len(peers) + self.agenda.room(peers)) // idle))
+        size = min(self.agenda.most, -(-(len(peers) + self.agenda.room(peers)) // idle))
         running = len(self.live)
         while len(peers) < size and self.planner.may_propose(running, len(peers)):
             if (trial := self.planner.propose(running)) is None:
@@ -130,6 +130,7 @@ class Coordinator:
         if outcome.state == DIED and outcome.shared:
             # Another run may have been the cause, so this is no fault of its own: it is tried again, alone.
             self.agenda.suspects.add(run)
+            self.store.set("suspects", sorted(self.agenda.suspects))
             title, reason = self.live[run].trial.title, outcome.reason
             self.emit({"event": "note", "text": f"run {run} of {title} is tried again, alone: {reason}"})
             self.on_lost(run)
@@ -200,8 +201,7 @@ class Coordinator:
         run = trial.run(seed)
         self.live[run] = _Live(trial, seed)
         self._tell("start", trial, run=run, seed=seed)
-        alone = self.agenda.alone(run)
-        return Job(run, run_spec(self.plan, trial, seed), test=self.plan.table is not None, alone=alone)
+        return Job(run, run_spec(self.plan, trial, seed), test=self.plan.table is not None)
 
     # Deciding
 

@@ -6,10 +6,11 @@ any number of workers agree. All others train alone.
 
 import sys
 from collections.abc import Collection, Generator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from sugar_search.errors import DivergedError
+from sugar_search.search.interrupt import shielded
 from sugar_search.search.jobs import COMPLETE, DIED, FAILED, STOPPED, Job, Outcome
 from sugar_search.training.run import EpochRecord, RunSpec
 
@@ -51,6 +52,7 @@ class Execution:
         self.jobs = tuple(jobs)
         self.live = [job.run for job in jobs]
         self._epochs: Any = None
+        self._whole = False  # whether a signal waits for the end of an epoch
         self._stopped: set[int] = set()
 
     def step(self) -> Step:
@@ -76,28 +78,34 @@ class Execution:
         self._stopped |= {number for number, job in enumerate(self.jobs) if job.run in runs}
         self.live = [run for run in self.live if run not in runs]
         if not self.live:
-            if self._epochs is not None:
-                # Told first which ones are stopped, it stores no checkpoint of theirs when it is closed. That there is
-                # nothing left to train ends it; and whatever else it says concerns no run any more.
-                with suppress(Exception):
-                    self._epochs.send(self._stopped)
-            self.close()
+            with suppress(Exception):  # what goes wrong now concerns no run any more
+                self.close()
         return {run: Outcome(STOPPED) for run in runs}
 
     def close(self) -> None:
-        """Ends all runs and frees what they hold."""
-        if self._epochs is not None:
-            self._epochs.close()
-        self._epochs = None
+        """Ends all runs and frees what they hold; those that were stopped leave nothing."""
+        epochs, self._epochs = self._epochs, None
+        if epochs is None:
+            return
+        if self._whole and self._stopped:
+            from sugar_search.training.population.train import Stop
+
+            with suppress(Stop):
+                epochs.throw(Stop(self._stopped))
+        epochs.close()
 
     def _next(self) -> Step:
         if self._epochs is None:
-            self._epochs = _epochs(self.jobs)
-            found = next(self._epochs, None)
+            specs = [job.spec for job in self.jobs]
+            self._whole = _is_population(specs)
+            self._epochs = _population(specs) if self._whole else _alone(specs[0])
+            stopped = None
         else:
-            stopped, self._stopped = self._stopped, set()
+            stopped, self._stopped = self._stopped or None, set()
+        # A population's epochs are short, and what a signal breaks off could not be stored.
+        with shielded() if self._whole else nullcontext():
             try:
-                found = self._epochs.send(stopped or None)
+                found = self._epochs.send(stopped)
             except StopIteration:
                 found = None
         by_run = {job.run: job for job in self.jobs}
@@ -107,15 +115,19 @@ class Execution:
         return {run: _result(named[run]) for run in self.live if run in named}
 
 
-def _epochs(jobs: Sequence[Job]) -> Generator[Found, set[int] | None, None]:
-    """A generator of what each epoch gave, by number of the job; it takes the numbers to stop."""
-    # Imported here: the coordinator uses this module and should not load torch before it must.
+# The next two give a generator of what each epoch gave, by number of the job; it takes the numbers to stop. Imports
+# stand where they are needed: the coordinator uses this module and should not load torch before it must.
+
+
+def _is_population(specs: Sequence[RunSpec]) -> bool:
     from sugar_search.training.population.servable import servable
+
+    return len(specs) > 1 or servable(specs[0]) is None
+
+
+def _population(specs: Sequence[RunSpec]) -> Generator[Found, set[int] | None, None]:
     from sugar_search.training.population.train import train_population
 
-    specs = [job.spec for job in jobs]
-    if len(specs) == 1 and servable(specs[0]) is not None:
-        return _alone(specs[0])
     return train_population(specs)
 
 

@@ -22,13 +22,11 @@ class Job:
         run: its id.
         spec: all it needs.
         test: asks for the test metrics when it is complete.
-        alone: it may share no process, for it may have been what brought an earlier one down.
     """
 
     run: str
     spec: RunSpec
     test: bool = False
-    alone: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

@@ -1,34 +1,28 @@
 """The dying-ReLU study of the paper's Appendix A: which share of narrow networks collapses, by method and function.
 
 The loss that sorts a run is its training loss of the last epoch, in the unit of Table 3: squared error summed over a
-batch and its outputs, averaged over the batches. All runs of a function share one data set and one population.
+batch and its outputs, averaged over the batches. `dying_runs` trains them.
 
 A loss between the paper's ranges goes to the category whose range is nearest by ratio: the border between two ranges is
 the geometric mean of their facing ends. A run that diverged is in no category, and counts among the runs.
 """
 
 import hashlib
-import json
 import math
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sugar_search import catalog
-from sugar_search.errors import DivergedError, InputError
+from sugar_search.errors import InputError
 from sugar_search.schema import load_schema
 from sugar_search.symbolic.surrogate import Surrogate, surrogate
-from sugar_search.training.checkpoint import write_atomically
-from sugar_search.training.population.train import train_population
 from sugar_search.training.recipe import Recipe, load_recipe
-from sugar_search.training.run import EpochRecord, RunSpec
+from sugar_search.training.run import RunSpec
 
-__all__ = ["CATEGORIES", "Method", "Result", "Run", "Study", "Target", "category", "run_target", "study_of"]
+__all__ = ["CATEGORIES", "Method", "Result", "Run", "Study", "Target", "category", "study_of"]
 
 CATEGORIES = ("A", "B", "C", "D")
 MAX_REPEATS = 10_000
@@ -92,7 +86,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """All runs of one function, and the seconds of training and validation that they took together."""
+    """Runs of one function, method by method, and the seconds of training and validation that they took together."""
 
     target: str
     runs: tuple[Run, ...]
@@ -119,27 +113,39 @@ class Study:
     recipe: Recipe
     repeats: int
 
-    def specs(self, target: str) -> list[RunSpec]:
-        """All runs of one function, method by method."""
-        arch, found = self.arch, []
-        for method in self.methods:
-            recipe = self.recipe.model_copy(update={"arch": {arch: {"init": method.init}}})
-            given = None if method.surrogate is None else method.surrogate.to_dict()
-            found += [RunSpec(arch, f"regression/{target}", recipe, seed, given) for seed in range(self.repeats)]
-        return found
+    def specs(self, target: str, method: Method) -> list[RunSpec]:
+        """The runs of one function by one method."""
+        recipe = self.recipe.model_copy(update={"arch": {self.arch: {"init": method.init}}})
+        given = None if method.surrogate is None else method.surrogate.to_dict()
+        return [RunSpec(self.arch, f"regression/{target}", recipe, seed, given) for seed in range(self.repeats)]
 
-    def identity(self, target: str) -> str:
-        """Twelve hexadecimal digits that name all that the runs of a function are."""
-        return hashlib.sha256("".join(spec.digest for spec in self.specs(target)).encode()).hexdigest()[:12]
+    def identity(self, target: str, method: Method) -> str:
+        """Twelve hexadecimal digits that name all that the runs of a function by a method are."""
+        return hashlib.sha256("".join(spec.digest for spec in self.specs(target, method)).encode()).hexdigest()[:12]
 
     def about(self) -> dict[str, Any]:
-        """What identifies the study, as JSON-able values; functions may be left out or added."""
-        return {
-            "epochs": self.recipe.epochs,
-            "repeats": self.repeats,
-            "methods": [method.name for method in self.methods],
-            "functions": {target: self.identity(target) for target in self.targets},
+        """What identifies the study, as JSON-able values; functions and surrogates may be left out or added."""
+        surrogates = {each.name: each.surrogate.to_dict() for each in self.methods if each.surrogate is not None}
+        return {"recipe": self.recipe.digest, "epochs": self.recipe.epochs, "repeats": self.repeats} | {
+            "functions": list(self.targets),
+            "surrogates": surrogates,
         }
+
+    def joined(self, about: Mapping[str, Any]) -> "Study":
+        """The same study with the functions and surrogates of another, which come first.
+
+        Args:
+            about: what `about` said of the other.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not of `about`.
+        """
+        others = study_of(targets=about["functions"]).targets if about["functions"] else {}
+        given = [(name, Surrogate.from_dict(each)) for name, each in about["surrogates"].items()]
+        methods = {name: _method(name, each) for name, each in given} | {each.name: each for each in self.methods}
+        apart = [each for each in self.methods if each.surrogate is None]
+        rest = [each for each in methods.values() if each.surrogate is not None]
+        return replace(self, targets={**others, **self.targets}, methods=(*apart, *rest))
 
 
 def study_of(
@@ -163,10 +169,9 @@ def study_of(
     published = load_schema(catalog.find("trials")["table2"], _Published)
     if repeats is not None and not 1 <= repeats <= MAX_REPEATS:
         raise InputError(f"--repeats must be 1 to {MAX_REPEATS:,}", repeats, "give a whole number such as 100")
-    paper = surrogate("bsilu", alpha=1.67)
+    given = [surrogate(text) for text in surrogates] or [_paper()]
     methods = [Method("he", "he", None, "he"), Method("rai", "rai", None, "rai")]
-    for each in [surrogate(text) for text in surrogates] or [paper]:
-        methods.append(Method(each.title, "he", each, "bsilu" if each == paper else None))
+    methods += [_method(each.title, each) for each in given]
     if len({method.name for method in methods}) < len(methods):
         raise InputError("each surrogate must be given once", list(surrogates), "drop the second")
     chosen = {
@@ -185,6 +190,14 @@ def study_of(
     )
 
 
+def _paper() -> Surrogate:
+    return surrogate("bsilu", alpha=1.67)
+
+
+def _method(name: str, given: Surrogate) -> Method:
+    return Method(name, "he", given, "bsilu" if given == _paper() else None)
+
+
 def category(ranges: Mapping[str, tuple[float, float]], loss: float) -> str:
     """The category of a loss: that of the range it lies in, or of the nearest by ratio."""
 
@@ -193,60 +206,3 @@ def category(ranges: Mapping[str, tuple[float, float]], loss: float) -> str:
         return max(0.0, math.log(low / max(loss, 1e-300)), math.log(max(loss, 1e-300) / high))
 
     return min(ranges, key=lambda name: distance(ranges[name]))
-
-
-def run_target(
-    study: Study,
-    target: str,
-    folder: Path,
-    watch: Callable[[int, float], None] = lambda epoch, seconds: None,
-    whole: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Result:
-    """Trains all runs of a function, or goes on with them, or reads what they gave.
-
-    An exception between two epochs, from `watch` for one, leaves a checkpoint of all runs.
-
-    Args:
-        study: what is trained.
-        target: one of its functions.
-        folder: keeps the results, by what the runs are, and while they run their checkpoints.
-        watch: called after each epoch with its number and with the seconds so far.
-        whole: makes the context in which an epoch is trained, and the last one's results written.
-
-    Raises:
-        FileError: the folder cannot be written.
-    """
-    path = folder / f"{target}-{study.identity(target)}.json"
-    if (before := _read(path)) is not None:
-        return before
-    specs, on_the_way, epochs = study.specs(target), path.with_suffix(""), study.recipe.epochs
-    runs: dict[int, Run] = {}
-    seconds = 0.0
-    with closing(train_population(specs, folder=on_the_way, keep=False)) as steps:
-        for epoch in range(1, epochs + 1):
-            with whole():
-                step = next(steps)
-                runs |= {number: _run(study, specs[number], number, said) for number, said in step.items()}
-                seconds += sum(said.seconds for said in step.values() if not isinstance(said, DivergedError))
-                if epoch == epochs:  # before `watch`, and before an exception at the end of the context
-                    result = Result(target, tuple(runs[number] for number in sorted(runs)), seconds)
-                    write_atomically(path, (json.dumps(asdict(result), allow_nan=False) + "\n").encode())
-                    shutil.rmtree(on_the_way, ignore_errors=True)
-            watch(epoch, seconds)
-    return result
-
-
-def _run(study: Study, spec: RunSpec, number: int, said: EpochRecord | DivergedError) -> Run:
-    method = study.methods[number // study.repeats].name
-    if isinstance(said, DivergedError):
-        return Run(method, spec.seed, None, None, None, str(said))
-    return Run(method, spec.seed, said.train_loss, said.validation.loss, said.validation.dead)
-
-
-def _read(path: Path) -> Result | None:
-    """What `run_target` wrote; None where it did not, or the file is damaged."""
-    try:
-        found = json.loads(path.read_bytes())
-        return Result(found["target"], tuple(Run(**each) for each in found["runs"]), found["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -50,7 +50,7 @@ class EpochRecord:
         seconds: wall time of training and validation together.
         images_per_second: training samples over training time alone.
         peak_memory: bytes; on CUDA the most that torch held during the epoch, on a CPU the most that this process has
-            held so far. None where it was not measured.
+            held so far; in a population it is that of all members that step together. None where it was not measured.
     """
 
     epoch: int

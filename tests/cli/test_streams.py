@@ -45,9 +45,11 @@ def test_whoever_reads_the_output_may_leave(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+@pytest.mark.parametrize("buffered", [{"PYTHONUNBUFFERED": ""}, {"PYTHONUNBUFFERED": "1"}])
 @pytest.mark.parametrize("words", [pytest.param(("show", "bsilu"), marks=pytest.mark.long), ("list", "spaces")])
-def test_a_full_disk_is_one_line(words):
-    with Path("/dev/full").open("w") as full, process(*words, stdout=full, stderr=subprocess.PIPE) as running:
+def test_a_full_disk_is_one_line(words, buffered):
+    options = {"env": os.environ | buffered, "stderr": subprocess.PIPE}
+    with Path("/dev/full").open("w") as full, process(*words, stdout=full, **options) as running:
         err = running.communicate(timeout=60)[1]
     assert running.returncode == 1
     assert len(err.splitlines()) == 1 and "standard output cannot be written" in err
@@ -61,3 +63,24 @@ def test_files_of_the_current_folder_are_not_run(tmp_path):
         out = running.communicate(timeout=60)[0]
     assert running.returncode == 0 and "0.5*atan(x)**2 (found here" in out
     assert not (tmp_path / "hacked").exists()
+
+
+def test_an_error_of_another_file_adds_nothing_to_the_output():
+    """A program may read it as one JSON object a line."""
+    code = """
+import sys
+from sugar_search.cli import app, main
+
+def fail(**options):
+    print("one line")
+    raise OSError(5, "broken")
+
+app.app = fail
+main()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", code], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (1, "one line\n")
+    assert "Traceback" in err

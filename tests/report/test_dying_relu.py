@@ -1,6 +1,7 @@
 """The tables of the dying-ReLU study: shares, intervals and loss ranges of given runs."""
 
 import json
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
@@ -75,16 +76,19 @@ def test_what_is_printed(study, found, table):
     text = table_text(table, study, found, as_json=False)
     assert "30 runs of 250 epochs in 1m23s of computing" in text
     assert "3 of 30 losses lie outside the paper's ranges" in text
-    assert "1 runs diverged" in text and "stopped" not in text
+    assert "1 runs diverged" in text and "not complete" not in text
     assert ("93.6*  90.0 (60 to 98)" in text) == (table == "table2")
     assert ("15.5818 to 15.7392" in text) == (table == "table3")
     event = json.loads(table_text(table, study, found, as_json=True))
     assert event["table"] == table and len(event["rows"]) == (9 if table == "table2" else 12)
-    assert len(event["remarks"]) == 5
+    assert len(event["remarks"]) == (5 if table == "table2" else 4)
+    assert ("* from Lu et al." in text) == (table == "table2")  # no star is shown in the other
 
 
 def test_a_part_says_so(found):
-    assert "stopped: 1 of 2 functions" in table_text("table2", study_of(targets=["f1", "f2"]), found, as_json=False)
+    assert "not complete: 1 of 2 functions" in table_text(
+        "table2", study_of(targets=["f1", "f2"]), found, as_json=False
+    )
 
 
 def test_files(study, found, tmp_path):
@@ -97,7 +101,23 @@ def test_files(study, found, tmp_path):
 
 
 def test_a_dry_run_tells_what_is_left(study, tmp_path):
-    assert "f1: 30 runs: to do" in dry_run_text("table2", study, tmp_path, as_json=False)
-    (tmp_path / f"f1-{study.identity('f1')}.json").write_text("{}")
-    event = json.loads(dry_run_text("table3", study, tmp_path, as_json=True))
-    assert event["targets"] == [{"target": "f1", "runs": 30, "state": "done"}]
+    def said(table, **options):
+        return dry_run_text(table, study, tmp_path, disk=3 * 2**20, **options)
+
+    text = said("table2", as_json=False)
+    assert "f1: 30 runs: to do" in text and "on one core of this machine, at most 3 MiB of disk" in text
+    for number, method in enumerate(study.methods):
+        assert json.loads(said("table3", as_json=True))["targets"] == [
+            {"target": "f1", "runs": 30, "left": 30 - 10 * number, "state": "to do"}
+        ]
+        runs = [asdict(Run(method.name, seed, 0.1, 0.1, 0.1)) for seed in range(10)]
+        content = json.dumps({"target": "f1", "runs": runs, "seconds": 1.0})
+        (tmp_path / f"f1-{study.identity('f1', method)}.json").write_text(content)
+    event = json.loads(said("table3", as_json=True))
+    assert event["targets"] == [{"target": "f1", "runs": 30, "left": 0, "state": "done"}]
+    assert (event["seconds"], event["disk_bytes"]) == (0.0, 3 * 2**20)
+
+
+def test_what_some_methods_lack_of_a_function_has_no_rows(study, found):
+    part = replace(found[0], runs=found[0].runs[:20])
+    assert set(share_frame(study, [part])["method"]) == {"he", "rai"}

@@ -16,12 +16,20 @@ from studies import results
 
 from sugar_search.search.engines.local import device_of
 from sugar_search.search.records import BASELINE
+from sugar_search.search.sitting import run_sitting
 from sugar_search.search.view import read_study
 
 ENGINES = ["local", pytest.param("ray", marks=pytest.mark.long)]
 
-# When the signal comes: at the first event (Ray is starting and has a handler of its own) or while runs execute.
-SIGNALLED = [("local", "run"), *(pytest.param("ray", moment, marks=pytest.mark.long) for moment in ("study", "run"))]
+# What each signal stops, and when it comes: at the first event (Ray is starting and has a handler of its own) or while
+# runs execute.
+STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SIGNALLED = [("local", 0, "run", *STOPS[0]), ("local", 1, "run", *STOPS[1])]
+SIGNALLED += [
+    pytest.param(engine, 2, moment, *stop, marks=pytest.mark.long)
+    for engine, moment in (("local", "run"), ("ray", "study"), ("ray", "run"))
+    for stop in STOPS
+]
 
 
 def children(pid):
@@ -78,45 +86,32 @@ def test_engines_agree_to_the_last_bit(sit, engine):
     assert {t.state for t in there.trials} <= {"COMPLETE", "PRUNED"}
 
 
-def test_a_killed_worker_costs_one_try_and_no_result(sit, plan):
-    from sugar_search.search.sitting import run_sitting
-
-    killed, notes = [], []
+def test_a_run_that_brings_its_worker_down_every_time_fails_alone(sit, plan):
+    notes = []
 
     def watch(event):
         if event["event"] == "note":
             notes.append(event["text"])
-        if event["event"] == "epoch" and event["trial"] == 2 and not killed:
-            killed.extend(children(os.getpid()))
-            os.kill(killed[0], signal.SIGKILL)
-
-    study = run_sitting(plan(workers=1, trials=1, epochs=3), watch)
-    # Small runs share a worker: none of those that died with it has used up its second try.
-    assert sum("alone: the worker died (signal SIGKILL)" in note for note in notes) > 1
-    assert not [d for t in study.trials for d in t.deaths]
-    assert {t.state for t in study.trials} <= {"COMPLETE", "PRUNED"}
-    calm, _ = sit(study="calm", trials=1, epochs=3)
-    # Each alone: the same bits as without the kill.
-    assert results(study) == results(calm)
-
-
-def test_a_worker_that_always_dies_fails_its_trial_alone(plan):
-    from sugar_search.search.sitting import run_sitting
-
-    def watch(event):
-        if event["event"] == "epoch" and event["title"] == "ELU(α=1)":
+        if event["event"] == "epoch" and event["trial"] == 0:
             os.kill(children(os.getpid())[0], signal.SIGKILL)
 
-    study = run_sitting(plan(workers=1, trials=0), watch)
-    failed = [t for t in study.trials if t.state == "FAIL"]
-    assert [t.surrogate.name for t in failed] == ["elu"]
-    assert "twice" in failed[0].reason
-    assert sum(t.state == "COMPLETE" for t in study.trials) == 10
+    study = run_sitting(plan(workers=1, trials=3, baselines=False), watch)
+    # Small runs share a worker: those that die with it are tried again alone, and have not used up their second try.
+    assert sum("alone: the worker died (signal SIGKILL)" in note for note in notes) == 3
+    assert [t.state for t in study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert [len(t.deaths) for t in study.trials] == [2, 0, 0]
+    assert "twice" in study.trials[0].reason
+    calm, _ = sit(study="calm", trials=3, baselines=False)
+    # Each alone: the same bits as without the kills.
+    found, failed = results(study), study.trials[0].run(1)
+    assert {run: each for run, each in results(calm).items() if run != failed} == {
+        run: each for run, each in found.items() if run != failed
+    }
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_kill_9_then_rerun_loses_nothing_and_runs_nothing_twice(tmp_path, engine):
-    call = command(tmp_path, engine)
+def test_kill_9_then_rerun_loses_nothing_and_runs_nothing_twice(plan, tmp_path, engine):
+    call = command(tmp_path, engine, workers=1)
     process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
     ended = []
     for line in process.stdout:
@@ -130,15 +125,18 @@ def test_kill_9_then_rerun_loses_nothing_and_runs_nothing_twice(tmp_path, engine
     process.wait()
     before = set(results(read_study("small", tmp_path)))
     assert set(ended) <= before
-    again = subprocess.run(call, capture_output=True, text=True, check=True)
-    events = [json.loads(line) for line in again.stdout.splitlines() if line.startswith("{")]
-    study = read_study("small", tmp_path)
+    events, options = [], {"workers": 0} if engine == "local" else {"workers": 1, "engine": engine}
+    study = run_sitting(plan(trials=3, out=tmp_path, **options), events.append)
     after = [run.run for t in study.trials for run in t.runs.values()]
     assert before <= set(after)
     assert len(after) == len(set(after)) == 14
     assert not before & {e["run"] for e in events if e["event"] == "run"}
     assert all(t.ended for t in study.trials)
-    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    until = time.monotonic() + 30
+    while (left := [pid for pid in workers if Path(f"/proc/{pid}").exists()]) and time.monotonic() < until:
+        time.sleep(0.1)  # a worker soon finds that its parent is gone
+    assert not left
+    assert workers or engine == "ray"  # whose actors are not children of the coordinator
 
 
 @pytest.mark.long
@@ -164,10 +162,10 @@ def test_twenty_kills_at_random_times(tmp_path):
     assert all(t.ended for t in study.trials)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize(("engine", "moment"), SIGNALLED)
-def test_signals_end_with_their_exit_code_and_say_how_to_go_on(tmp_path, engine, moment, number, code):
-    process = subprocess.Popen(command(tmp_path, engine), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(("engine", "workers", "moment", "number", "code"), SIGNALLED)
+def test_signals_end_with_their_exit_code_and_say_how_to_go_on(tmp_path, engine, workers, moment, number, code):
+    call = command(tmp_path, engine, workers=workers)
+    process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if json.loads(line)["event"] == moment:
             break
@@ -190,10 +188,25 @@ def test_devices_are_shared_out():
 @pytest.mark.long
 def test_ray_refuses_what_its_cluster_can_never_give(plan):
     from sugar_search.errors import InputError
-    from sugar_search.search.sitting import run_sitting
 
     with pytest.raises(InputError, match="must fit the Ray cluster"):
         run_sitting(plan(engine="ray", workers=1, gpus=4.0), lambda event: None)
+
+
+@pytest.mark.long
+def test_a_run_that_ray_stopped_leaves_no_checkpoint_when_its_actor_goes_on(coordinator):
+    from sugar_search.search.engines.ray import _Actor
+
+    asked = coordinator(together=1, trials=2, epochs=4)
+    first, second = asked.next_job(), asked.next_job()
+    actor = object.__new__(_Actor)
+    actor.setup({"job": json.dumps(first.to_dict()), "gpus": 0})
+    assert "epoch" in actor.step()
+    assert actor.reset_config({"job": json.dumps(second.to_dict()), "gpus": 0})
+    assert not list(Path(first.spec.folder).glob("*"))
+    assert "epoch" in actor.step()
+    actor.cleanup()  # the sitting ends: this one goes on in the next
+    assert list(Path(second.spec.folder).glob("*"))
 
 
 @pytest.mark.long

@@ -50,12 +50,12 @@ def test_runs_are_seeded_and_see_their_surrogate(tmp_path):
         seen.append((run.seed, module.surrogate == run.surrogate, torch.rand(()).item(), make_activation() is module))
         return 0.5
 
-    options = OPTIONS | {"trials": 0, "repeats": 2, "confirm": 0}
+    options = OPTIONS | {"baselines": False, "repeats": 2, "confirm": 0}
     study = ss.search(noted, out=tmp_path, **options)
     assert {seed for seed, *_ in seen} == {1, 10}
     assert len({draw for *_, draw, _ in seen}) == 2  # the seed alone decides
     assert all(same and not shared for _, same, _, shared in seen)
-    assert len(study.trials) == 11
+    assert len(study.trials) == 3
 
 
 def test_a_function_that_fails_fails_its_trial_alone(tmp_path, caplog):
@@ -126,7 +126,7 @@ def second(make_activation, run):
 def test_another_function_is_another_study_and_one_that_holds_values_needs_a_name(tmp_path):
     from functools import partial
 
-    options = OPTIONS | {"trials": 0, "confirm": 0, "out": tmp_path}
+    options = OPTIONS | {"trials": 1, "baselines": False, "confirm": 0, "out": tmp_path}
     del options["study"]
     assert ss.search(first, **options).folder != ss.search(second, **options).folder
     second.__name__, second.__qualname__ = first.__name__, first.__qualname__  # the same name with another body

@@ -7,60 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from studies import results
+from studies import end, results
 
 from sugar_search.errors import FileError
 from sugar_search.search import execution, preflight
 from sugar_search.search.coordinator import Coordinator
 from sugar_search.search.execution import Execution
 from sugar_search.search.interrupt import Interrupted
-from sugar_search.search.jobs import COMPLETE, STOPPED, Outcome
-from sugar_search.search.sampler import Proposer
+from sugar_search.search.jobs import STOPPED, Outcome
 from sugar_search.search.sitting import _together, run_sitting
-from sugar_search.search.store import Store
 from sugar_search.training import loop
-from sugar_search.training.run import EpochRecord, Metrics
-
-EPOCH_SECONDS = 0.5
-
-
-class Clock:
-    """A clock that tests set."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def coordinator(plan):
-    """Makes a coordinator without an engine, a second time of the same study: tests say how its jobs ended."""
-
-    def make(together=4, **changes):
-        chosen = plan(baselines=False, **changes)
-        chosen.folder.mkdir(parents=True, exist_ok=True)
-        store = Store(chosen.url, chosen.name)
-        directions = [o.direction for o in chosen.objectives]
-        store.create(chosen.identity, directions, str(chosen.folder.resolve()))
-        proposer = Proposer(chosen.space, chosen.sampler, directions, chosen.seed)
-        return Coordinator(chosen, store, proposer, lambda event: None, Clock(), together)
-
-    return make
-
-
-def end(coordinator, jobs, losses=()):
-    """Says that the runs are complete, after two epochs of `EPOCH_SECONDS` each, which pass on the clock."""
-    by_run = dict(zip([job.run for job in jobs], losses or [0.5] * len(jobs), strict=True))
-    for epoch in (1, 2):
-        records = {
-            run: EpochRecord(epoch, loss, Metrics(loss, 0.9, sparsity=0.5, dead=0.0), 0.1, EPOCH_SECONDS, 1.0)
-            for run, loss in by_run.items()
-        }
-        coordinator.agenda.clock.now += EPOCH_SECONDS * len(jobs)
-        assert coordinator.on_epochs(records) == []
-    for run in by_run:
-        coordinator.on_end(run, Outcome(COMPLETE))
 
 
 @pytest.mark.parametrize(("trials", "sizes"), [(4, [2, 2]), (3, [2, 1]), (1, [1, 0]), (9, [2, 2])])
@@ -78,61 +34,6 @@ def test_a_worker_alone_takes_a_whole_round_and_the_next_one_when_that_has_ended
     jobs = asked.next_jobs()
     assert len(jobs) == 4
     end(asked, jobs)
-    assert len(asked.next_jobs()) == 1
-
-
-@pytest.mark.parametrize("place", [0, 5])
-def test_a_race_is_judged_by_earlier_rounds_alone_when_it_is_judged_again_too(coordinator, place):
-    options = {"together": 6, "trials": 12, "repeats": 2, "confirm": 0}
-    first = coordinator(**options)
-    for _ in range(2):  # nothing to be judged by, so both seeds
-        end(first, first.next_jobs(), [0.4, 0.4, 0.6, 0.6, 0.6, 0.6])
-    # In the better half of the earlier round, though not of its own and the earlier one together.
-    losses = [0.1] * 6
-    losses[place] = 0.5
-    end(first, first.next_jobs(), losses)
-    first.close()
-    again = coordinator(**options)
-    assert sorted(job.spec.seed for job in again.next_jobs()) == [10] * 6
-    assert not [t for t in again.trials if t.ended and t.undecided]
-
-
-def test_a_group_that_was_stopped_while_it_ended_is_made_whole_before_it_goes_on(coordinator):
-    options = {"together": 4, "trials": 4, "repeats": 2, "confirm": 0}
-    first = coordinator(**options)
-    jobs = first.next_jobs()
-    end(first, jobs[:2])  # and the others' ends were never written
-    first.close()
-    again = coordinator(**options)
-    rest = again.next_jobs()
-    assert [job.run for job in rest] == [job.run for job in jobs[2:]]
-    end(again, rest)
-    assert [job.spec.seed for job in again.next_jobs()] == [10] * 4
-
-
-@pytest.mark.parametrize("confirm", [0, 2])
-def test_no_proposal_starts_that_does_not_fit_into_the_time(coordinator, confirm):
-    run = 2 * EPOCH_SECONDS
-    reserve = 3 * confirm * run
-    budget = 10.5 * run + reserve
-    asked = coordinator(trials=None, time_budget=f"{budget}s", workers=1, confirm=confirm)
-    clock, groups = asked.agenda.clock, []
-    while (jobs := asked.next_jobs()) and not asked.agenda.confirming:
-        groups.append(len(jobs))
-        end(asked, jobs)
-        assert clock.now + reserve < budget
-    assert groups == [4, 4, 2]
-    assert bool(jobs) == bool(confirm)  # the confirmation has begun
-
-
-def test_runs_of_other_workers_count_against_the_time_of_a_group(coordinator):
-    asked = coordinator(trials=None, time_budget="30s", workers=2, confirm=0)
-    end(asked, asked.next_jobs(idle=4))  # one run, so that its time, a second, is known
-    assert [len(asked.next_jobs()), len(asked.next_jobs())] == [3, 4]
-    # Each worker has 3.5 runs ahead of it, on average.
-    asked.agenda.clock.now = 26.0
-    assert asked.next_jobs() == []
-    asked.agenda.clock.now = 25.0
     assert len(asked.next_jobs()) == 1
 
 
@@ -183,6 +84,15 @@ def test_runs_of_a_group_that_are_stopped_leave_no_checkpoint(coordinator):
     assert stopping.stop(runs[1:]) == dict.fromkeys(runs[1:], Outcome(STOPPED))
     assert stopping.live == []
     assert not [path for job in jobs for path in Path(job.spec.folder).glob("*")]
+
+
+def test_a_run_that_was_stopped_just_before_its_group_was_closed_leaves_no_checkpoint(coordinator):
+    jobs = coordinator(trials=3, epochs=4).next_jobs()
+    stopping = Execution(jobs)
+    stopping.step()
+    stopping.stop([jobs[0].run])
+    stopping.close()
+    assert [bool(list(Path(job.spec.folder).glob("*"))) for job in jobs] == [False, True, True]
 
 
 def test_a_run_alone_trains_no_epoch_after_it_was_stopped(coordinator, monkeypatch):

@@ -7,38 +7,38 @@ import sys
 import pytest
 from studies import results
 
-from sugar_search.search import execution
+from sugar_search.search import execution, sampler
 from sugar_search.search.records import PROPOSAL
 from sugar_search.search.sitting import run_sitting
 
 ROUND = 5
 
-# Runs studies that kill themselves in their third round, the first one for which the sampler learns from results: each
+# Runs studies that kill themselves in their second round, the first one for which the sampler learns from results: each
 # in a fork of a process that has imported everything but computed nothing.
 KILLED = """
 import os, signal, sys, traceback
-from sugar_search.search import execution, store
+from sugar_search.search import execution, sampler, store
 from sugar_search.search.plan import build_plan
 from sugar_search.search.sitting import run_sitting
 import sugar_search.training.loop, sugar_search.training.population.train
 
-execution.TOGETHER = ROUND
+execution.TOGETHER = sampler.START_UP = ROUND
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
-def third(kind, **wanted):
-    def of_third_round(event):
-        return event["event"] == kind and event["trial"] >= 2 * ROUND and wanted.items() <= event.items()
-    return of_third_round
+def second(kind, **wanted):
+    def of_second_round(event):
+        return event["event"] == kind and event["trial"] >= ROUND and wanted.items() <= event.items()
+    return of_second_round
 
 MOMENTS = {
     "proposing": None,
-    "epoch": third("epoch", epoch=2),
-    "stopped": third("run", state="stopped"),
-    "first-end": third("run", state="complete", seed=1),
-    "last-end": third("run", trial=3 * ROUND - 1, seed=1),
-    "seed": third("run", seed=10),
+    "epoch": second("epoch", epoch=2),
+    "stopped": second("run", state="stopped"),
+    "first-end": second("run", state="complete", seed=1),
+    "last-end": second("run", trial=2 * ROUND - 1, seed=1),
+    "seed": second("run", seed=10),
 }
 
 def study(moment):
@@ -46,7 +46,7 @@ def study(moment):
     if moment == "proposing":
         def dying(self, *arguments, **options):
             added.append(1)
-            return die() if len(added) == 2 * ROUND + 3 else add(self, *arguments, **options)
+            return die() if len(added) == ROUND + 3 else add(self, *arguments, **options)
         store.Store.add = dying
     def watch(event):
         if MOMENTS[moment] is not None and MOMENTS[moment](event):
@@ -65,8 +65,8 @@ for moment in sys.argv[1:]:
 """
 
 
-RACE = {"trials": 4 * ROUND, "repeats": 2, "epochs": 2}  # some proposals leave the race after a seed
-HALVING = {"trials": 4 * ROUND, "repeats": 3, "epochs": 5}  # some stop at the rung after epoch 4
+RACE = {"trials": 3 * ROUND, "repeats": 2, "epochs": 2}  # some proposals leave the race after a seed
+HALVING = {"trials": 3 * ROUND, "repeats": 3, "epochs": 5}  # some stop at the rung after epoch 4
 KILLS = [
     (RACE, ("proposing",)),
     pytest.param(RACE, ("epoch", "first-end", "last-end", "seed"), marks=pytest.mark.long),
@@ -85,6 +85,7 @@ def test_kill_9_in_a_round_changes_nothing_of_what_one_worker_finds(plan, tmp_pa
     killed = dict(line.split() for line in done.stdout.splitlines())
     assert killed == dict.fromkeys(moments, str(-signal.SIGKILL)), done.stderr
     monkeypatch.setattr(execution, "TOGETHER", ROUND)
+    monkeypatch.setattr(sampler, "START_UP", ROUND)
     whole = run_sitting(plan(**options, study="whole"), lambda event: None)
     proposals = [t for t in whole.trials if t.kind == PROPOSAL]
     assert 0 < sum(t.ended and bool(t.undecided) for t in proposals) < len(proposals)

@@ -65,19 +65,21 @@ def mine(tmp_path, monkeypatch):
     sys.modules.pop("my_parts", None)
 
 
-def study(tmp_path, *words, trials=1, epochs=1):
+def study(tmp_path, *words, trials=1, epochs=1, workers=1):
     """A short study in a process of its own, as typed."""
     command = [sys.executable, "-c", "from sugar_search.cli import main; main()", *words, "--offline"]
-    command += ["--trials", str(trials), "--epochs", str(epochs), "--no-baselines", "--confirm", "0", "--workers", "1"]
-    command += ["--space", "families", "--study", "small", "--out", str(tmp_path / "results")]
+    command += ["--trials", str(trials), "--epochs", str(epochs), "--no-baselines", "--confirm", "0"]
+    command += ["--space", "families", "--study", "small", "--workers", str(workers)]
+    command += ["--out", str(tmp_path / "results")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return read_study("small", tmp_path / "results"), done.stdout
 
 
 def test_resnet18_on_cifar100_is_the_papers_network_and_recipe(tmp_path):
-    makers.make_cifar100(tmp_path / "data", train=200, test=100)
-    found, said = study(tmp_path, "--arch", "resnet18", "--dataset", "cifar100", "--data-dir", "data")
+    makers.make_cifar100(tmp_path / "data", train=100, test=10)
+    words = ["--arch", "resnet18", "--dataset", "cifar100", "--data-dir", "data"]
+    found, said = study(tmp_path, *words, workers=0)
     assert "11,220,132 parameters" in said and "converted 17 ReLU sites" in said
     assert found.identity["recipe"].startswith("paper-b (1 epochs")
     (trial,) = found.trials

@@ -3,19 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-from dataclasses import replace
 
 import optuna
 import pytest
-from sqlalchemy.exc import SQLAlchemyError
-from studies import results
+from studies import results, small_plan
 
-from sugar_search.errors import DivergedError, FileError, StudyError
-from sugar_search.search import execution, sitting
-from sugar_search.search import store as stores
+from sugar_search.errors import DivergedError
+from sugar_search.search import execution, sampler
 from sugar_search.search.interrupt import Interrupted
 from sugar_search.search.plan import fresh_seeds
 from sugar_search.search.records import BASELINE, CONFIRMATION, PROPOSAL
@@ -23,6 +18,12 @@ from sugar_search.search.sitting import run_sitting
 from sugar_search.search.view import read_study
 from sugar_search.training import loop
 from sugar_search.training.population import train as population
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A study of the baselines and four proposals, in one sitting."""
+    return run_sitting(small_plan(tmp_path_factory.mktemp("whole"), trials=4), lambda event: None)
 
 
 def test_baselines_first_then_proposals_then_the_verdict(sit):
@@ -43,8 +44,8 @@ def test_baselines_first_then_proposals_then_the_verdict(sit):
     assert len(ends) == len(set(ends)) == sum(len(t.runs) for t in study.trials)
 
 
-def test_same_seed_gives_the_same_study_and_another_seed_another(sit):
-    first, _ = sit(study="a", trials=4)
+def test_same_seed_gives_the_same_study_and_another_seed_another(sit, whole):
+    first = whole
     second, _ = sit(study="b", trials=4)
     other, _ = sit(study="c", trials=4, seed=7)
     assert results(first) == results(second)
@@ -81,12 +82,10 @@ def test_lost_weights_cost_their_test_metrics_and_nothing_else(plan):
     assert study.verdict["comparisons"][0]["seeds"] == 2
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_a_resumed_study_makes_the_proposals_of_an_uninterrupted_one(sit, sampler):
-    whole, _ = sit(study="whole", trials=4, sampler=sampler)
-    sit(study="parts", trials=0, sampler=sampler)
-    sit(study="parts", trials=2, sampler=sampler)
-    parts, events = sit(study="parts", trials=4, sampler=sampler)
+def test_a_resumed_study_makes_the_proposals_of_an_uninterrupted_one(sit, whole):
+    sit(study="parts", trials=0)
+    sit(study="parts", trials=2)
+    parts, events = sit(study="parts", trials=4)
     assert events[0]["resumed"]
     assert sum(e["event"] == "run" for e in events) == 2
     assert results(parts) == results(whole)
@@ -165,12 +164,13 @@ def test_without_baselines_the_best_proposal_is_exported(sit):
 
 
 def test_no_function_is_trained_twice(sit):
-    study, _ = sit(trials=25, epochs=1)
+    study, _ = sit(trials=25, epochs=1, baselines=False)
     forms = [t.surrogate.canonical for t in study.trials]
     assert len(forms) == len(set(forms))
 
 
-def test_a_space_that_runs_out_ends_the_study_and_says_so(sit, tmp_path):
+def test_a_space_that_runs_out_ends_the_study_and_says_so(sit, tmp_path, monkeypatch):
+    monkeypatch.setattr(sampler, "EXHAUSTED", 2 * sampler.PATIENCE)
     path = tmp_path / "tiny.toml"
     path.write_text('description = "two"\nkind = "families"\n[families.gelu]\n[families.hardswish]\n')
     study, events = sit(space=str(path), trials=9)
@@ -180,8 +180,9 @@ def test_a_space_that_runs_out_ends_the_study_and_says_so(sit, tmp_path):
     assert study.refused["duplicate"] > 0
 
 
-def test_another_spelling_of_a_known_function_is_a_duplicate(sit, tmp_path):
+def test_another_spelling_of_a_known_function_is_a_duplicate(sit, tmp_path, monkeypatch):
     """The canonical forms of these two differ; their fingerprints do not."""
+    monkeypatch.setattr(sampler, "EXHAUSTED", 20)
     path = tmp_path / "spellings.toml"
     spellings = ["max(sigmoid(x), 1 - sigmoid(x))", "sigmoid(abs(x))"]
     path.write_text(f'description = "two"\nkind = "grammar"\nstart = "s"\nmax_depth = 1\n[rules]\ns = {spellings}\n')
@@ -228,127 +229,6 @@ def test_every_run_is_written_the_moment_it_ends(plan):
     assert all(written)
 
 
-def test_another_identity_is_refused_with_the_difference(sit):
-    sit(trials=0)
-    changes = [
-        ({"epochs": 3}, "recipe"),
-        ({"seed": 3}, "seed: 0 -> 3"),
-        ({"space": "mixed"}, "space"),
-        ({"threads": 2}, "threads"),
-    ]
-    changes += [
-        ({"arch": "resnet18"}, "arch: mlp -> resnet18"),
-        ({"objective": "accuracy"}, "objective: loss -> accuracy"),
-    ]
-    for change, words in changes:
-        with pytest.raises(StudyError, match=words):
-            sit(trials=0, **change)
-
-
-def test_a_second_coordinator_names_the_holder(plan):
-    chosen = plan()
-    chosen.folder.mkdir(parents=True)
-    lock = stores.hold(chosen.folder)
-    try:
-        code = (
-            "import sys; from pathlib import Path\nfrom sugar_search.search.store import hold\n"
-            "try:\n    hold(Path(sys.argv[1]))\nexcept Exception as error:\n    print(error)\n"
-        )
-        said = subprocess.run(
-            [sys.executable, "-c", code, str(chosen.folder)], capture_output=True, text=True, check=True
-        ).stdout
-        assert f"process {os.getpid()}" in said
-        assert "one coordinator" in said
-    finally:
-        lock.release()
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("sqlite:////nowhere/at/all/study.db", "unable to open database file"),
-        ("nonsense", "--storage must be a storage"),
-        ("", "--storage must be a storage"),
-        ("sqlite://", "would be lost at the end"),
-        ("mysql+pymysql://someone:secret@localhost/x", "--storage must be a storage"),
-    ],
-)
-def test_a_storage_that_cannot_be_opened_leaves_nothing_behind(plan, tmp_path, url, words):
-    chosen = replace(plan(), url=url)
-    with pytest.raises(FileError, match=words) as caught:
-        run_sitting(chosen, lambda event: None)
-    assert "\n" not in str(caught.value)
-    assert "secret" not in str(caught.value)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_sitting_that_never_began_leaves_the_others_alone(plan, tmp_path):
-    good, bad = plan(study="good"), replace(plan(study="bad"), url="nonsense")
-    made = sitting._make(bad.folder)  # both found no results folder
-    assert good.folder.parent in made
-    good.folder.mkdir()
-    (good.folder / "study.db").write_text("precious")
-    sitting._unmake(made)
-    assert [p.name for p in good.folder.parent.iterdir()] == ["good"]
-
-
-def test_a_storage_of_its_own_belongs_to_one_results_folder(plan, tmp_path):
-    url = f"sqlite:///{tmp_path}/shared.db"
-    run_sitting(replace(plan(trials=0), url=url), lambda event: None)
-    elsewhere = plan(trials=0, out=tmp_path / "elsewhere")
-    with pytest.raises(StudyError, match="belongs to one results folder"):
-        run_sitting(replace(elsewhere, url=url), lambda event: None)
-    assert not elsewhere.folder.exists()
-
-
-def test_a_study_that_was_killed_while_it_was_made_can_be_run(plan):
-    chosen = plan(trials=0)
-    chosen.folder.mkdir(parents=True)
-    optuna.create_study(storage=chosen.url, study_name=chosen.name)  # and died before the identity was written
-    assert run_sitting(chosen, lambda event: None).best is not None
-
-
-def test_a_study_follows_its_folder(sit, tmp_path):
-    study, _ = sit(trials=0)
-    moved = study.folder.rename(study.folder.with_name("moved"))
-    assert results(read_study("moved", moved.parent)) == results(study)
-    link = tmp_path / "link"
-    link.symlink_to(moved)
-    assert results(read_study(str(link), tmp_path)) == results(study)
-
-
-def test_a_storage_that_fails_later_is_one_clear_error(plan, monkeypatch):
-    chosen = plan(trials=0)
-
-    def full(self, *_):
-        raise SQLAlchemyError("database or disk is full")
-
-    monkeypatch.setattr(stores.Store, "add_run", full)
-    with pytest.raises(FileError, match=r"readable and writable.*disk is full"):
-        run_sitting(chosen, lambda event: None)
-    monkeypatch.undo()
-    assert len(results(run_sitting(chosen, lambda event: None))) == 11
-
-
-def test_a_corrupt_database_is_named(plan):
-    chosen = plan()
-    chosen.folder.mkdir(parents=True)
-    (chosen.folder / "study.db").write_bytes(b"not a database at all, " * 100)
-    with pytest.raises(FileError, match="file is not a database"):
-        run_sitting(chosen, lambda event: None)
-    assert (chosen.folder / "study.db").exists()
-
-
-def test_a_foreign_study_is_refused(plan):
-    chosen = plan()
-    chosen.folder.mkdir(parents=True)
-    optuna.create_study(storage=chosen.url, study_name=chosen.name).optimize(lambda trial: 0.0, n_trials=1)
-    with pytest.raises(StudyError, match="one of sugar-search's"):
-        run_sitting(chosen, lambda event: None)
-    with pytest.raises(StudyError, match="one of sugar-search's"):
-        read_study(str(chosen.folder), chosen.folder)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_the_study(plan, sit, number):
     chosen = plan(trials=1)
@@ -376,7 +256,7 @@ def test_time_is_a_limit_for_proposals_and_a_sitting(sit):
     assert any("time is up" in e.get("text", "") for e in events)
     assert {t.state for t in study.trials} == {"WAITING"}
     sit(trials=0)
-    study, _ = sit(trials=None, time_budget="3s")
+    study, _ = sit(trials=None, time_budget="2s")
     assert any(t.kind == PROPOSAL for t in study.trials)
     assert all(t.ended for t in study.trials)
     assert study.verdict is not None

@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sugar_search.search.coordinator import Coordinator
 from sugar_search.search.execution import Execution, Step
-from sugar_search.search.interrupt import shielded
 from sugar_search.search.jobs import DIED, Job, Outcome, with_device
 from sugar_search.training.run import EpochRecord
 
@@ -69,9 +68,7 @@ def _run_here(coordinator: Coordinator, device: str) -> None:
         execution = Execution([with_device(job, device) for job in jobs])
         try:
             while execution.live:
-                with shielded() if len(jobs) > 1 else nullcontext():  # an epoch of small networks is short
-                    found = execution.step()
-                if stopped := _passed_on(coordinator, found):
+                if stopped := _passed_on(coordinator, execution.step()):
                     _passed_on(coordinator, execution.stop(stopped))
         finally:
             execution.close()

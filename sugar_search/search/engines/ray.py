@@ -54,7 +54,8 @@ class _Actor(tune.Trainable):
         self.job, self.execution = job, Execution([with_device(job, device)])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.execution.close()
+        # The run before has ended, or was stopped: it leaves no checkpoint.
+        self.execution.stop([self.job.run])
         self.setup(new_config)
         return True
 

@@ -31,7 +31,8 @@ def begin(specs: Sequence[RunSpec], folder: Path | None, *, keep: bool) -> Popul
         FileError: a folder cannot be read.
     """
     check_alike(specs, apart=keep)
-    for spec in {str(spec.recipe.arch): spec for spec in specs}.values():
+    # They are alike but for these two, and for the seed.
+    for spec in {(str(spec.recipe.arch), spec.surrogate is None): spec for spec in specs}.values():
         if (reason := servable(spec)) is not None:
             raise InputError("runs must be servable to train in a batch", reason, "train them with loop.train")
     complete = {number: history for number, spec in enumerate(specs) if keep and (history := finished(spec))}
@@ -39,11 +40,13 @@ def begin(specs: Sequence[RunSpec], folder: Path | None, *, keep: bool) -> Popul
     if not left:
         return Population(complete)
     first = next(iter(left.values()))
+    if (device := device_of(first)).type == "cuda":
+        torch.cuda.set_device(device)  # else whatever names no GPU would wake the first one as well
     data = load_data(first)
     assert data.validation is not None
     network = _network(first, data)
     layout = layout_of(network, separate=not first.recipe.optimizer.decay_one_dimensional)
-    shown = (data.train, data.validation, look_of(first.recipe.augment, data, device_of(first)))
+    shown = (data.train, data.validation, look_of(first.recipe.augment, data, device))
     population = Population(complete, layout, shown, network, keep=keep, folder=None if keep else folder)
     _fill(population, layout, left, data)
     return population

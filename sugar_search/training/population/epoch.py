@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sugar_search.data._dataset import Split
-from sugar_search.training.augment import Look, normalised
+from sugar_search.training.augment import Look, normalised, on_device
 from sugar_search.training.feed import cut
 from sugar_search.training.population.block import Block
 from sugar_search.training.population.losses import loss_and_gradient
@@ -49,9 +49,11 @@ def run_epoch(block: Block, split: Split, look: Look, epoch: int) -> Pass:
         epoch: counted from 1.
     """
     recipe, began = block.recipe, time.perf_counter()
+    if look.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(look.device)
     count = len(block.members[0].train)
     sizes = [len(part) for parts in cut(recipe, torch.arange(count)) for part in parts]
-    rows = _rows(block, sum(sizes), look.device)
+    rows = _rows(block, sum(sizes), split.inputs.device)
     summed = recipe.loss == "mse-sum"
     total = torch.zeros(len(block.members), dtype=torch.float64, device=look.device)
     lr = 0.0
@@ -76,9 +78,9 @@ def gathered(split: Split, look: Look, rows: Tensor, sizes: Sequence[int]) -> It
     """Batches for all members.
 
     Args:
-        split: the samples.
+        split: the samples; large ones stay on the CPU, and a batch at a time is moved.
         look: how they must look to the networks.
-        rows: of the split, int64 of shape (members, samples), or (1, samples) for all members alike.
+        rows: of the split's tensors and on their device, int64 of shape (members, samples).
         sizes: of the batches, which take the samples in turn.
 
     Yields:
@@ -88,7 +90,8 @@ def gathered(split: Split, look: Look, rows: Tensor, sizes: Sequence[int]) -> It
     features = split.inputs[0].numel()
     for part in _parts(sizes, max(1, GATHERED // (len(rows) * features))):
         here, rows = rows[:, : sum(part)], rows[:, sum(part) :]
-        inputs, targets = split.inputs[here.flatten()], split.targets[here.flatten()]
+        index = here.flatten()
+        inputs, targets = on_device(look, split.inputs[index]), on_device(look, split.targets[index])
         inputs = normalised(look, inputs).reshape(*here.shape, features).mT.contiguous()
         if targets.is_floating_point():
             targets = targets.view(*here.shape, -1).mT.contiguous()

@@ -27,7 +27,7 @@ def judged(block: Block, split: Split, look: Look) -> list[Metrics]:
         look: how samples must look to the networks.
     """
     recipe, members = block.recipe, block.members
-    rows = torch.stack([member.validation for member in members]).to(look.device)
+    rows = torch.stack([member.validation for member in members]).to(split.inputs.device)
     samples = rows.shape[1]
     losses = torch.zeros(len(members), dtype=torch.float64, device=look.device)
     right: Tensor | None = None

@@ -8,10 +8,11 @@ import pytest
 from population_runs import left
 
 from sugar_search.errors import DivergedError, FileError, InputError
+from sugar_search.symbolic.surrogate import surrogate
 from sugar_search.training import checkpoint, loop
 from sugar_search.training.population import members, train
 from sugar_search.training.population.block import Block
-from sugar_search.training.population.train import train_population
+from sugar_search.training.population.train import Stop, train_population
 from sugar_search.training.state import finished
 
 
@@ -60,6 +61,17 @@ def test_a_member_that_is_stopped_leaves_the_others_alone(make_members):
     assert next(population, None) is None
     assert left([specs[0], specs[2]]) == left([alone[0], alone[2]])
     assert not Path(specs[1].folder).exists()
+
+
+@pytest.mark.parametrize("stopped", [{1}, {0, 1, 2, 3}])
+def test_members_that_are_stopped_as_it_closes_leave_nothing(make_members, stopped):
+    specs = make_members("m")
+    population = train_population(specs)
+    next(population)
+    with pytest.raises(Stop):
+        population.throw(Stop(stopped))
+    assert [number for number, spec in enumerate(specs) if not Path(spec.folder).exists()] == sorted(stopped)
+    assert all(Path(spec.folder, "epoch-0001").exists() for number, spec in enumerate(specs) if number not in stopped)
 
 
 def test_stopping_all_ends_it(make_members):
@@ -156,6 +168,14 @@ def test_members_of_another_kind_are_refused(make_members, changes, said):
         next(train_population(specs))
     with pytest.raises(InputError, match="one member or more"):
         next(train_population([]))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_each_member_must_be_servable(make_spec, order):
+    """Plain ReLU is served whether or not SUGAR is asked for; an activation of a surrogate's own is not."""
+    specs = [make_spec("elu", sugar=False, surrogate=surrogate("elu").to_dict()), make_spec("relu", sugar=False)]
+    with pytest.raises(InputError, match="own activation"):
+        next(train_population([specs[at] for at in order]))
 
 
 def test_two_members_of_one_folder_are_refused(make_members):

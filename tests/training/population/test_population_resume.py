@@ -184,3 +184,35 @@ def test_a_diverged_member_of_one_folder_is_not_trained_again(make_members, tmp_
     again = train_population(specs, folder=folder, keep=False)
     assert {n: str(each) for n, each in next(again).items()} == {n: str(each) for n, each in first.items()}
     assert not trained_epochs and any(isinstance(each, DivergedError) for each in first.values())
+
+
+@pytest.mark.parametrize(
+    ("epoch", "cost", "stored"),
+    [
+        (0.3, 0.0, [4, 8]),  # once a second has passed
+        (1.5, 0.0, [1, 2, 3, 4, 5, 6, 7, 8, 9]),  # each long epoch
+        (1.5, 1.0, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (0.9, 0.1, [2, 5, 8]),  # the second after 2.5 s, of which 0.1 are 4 %
+        (5 / 8, 100.0, [2]),  # the next is due after 10 s, and would be the 18th
+        (0.99, 100.0, [2]),
+    ],
+)
+def test_how_often_checkpoints_are_written(make_members, monkeypatch, epoch, cost, stored):
+    seen, now = [], [0.0]
+
+    def takes(seconds, note=lambda self, *rest: None):
+        def work(self, *rest):
+            now[0] += seconds
+            note(self, *rest)
+
+        return work
+
+    monkeypatch.setattr(train, "time", type("Clock", (), {"monotonic": lambda: now[0]}))
+    monkeypatch.setattr(members.Population, "advance", takes(epoch))
+    monkeypatch.setattr(members.Population, "step", lambda self, number: {})
+    monkeypatch.setattr(members.Population, "finish", lambda self: None)
+    monkeypatch.setattr(members.Population, "store", takes(cost, lambda self: seen.append(current[0])))
+    current = [1]
+    for _ in train_population(make_members("m", epochs=10)):
+        current[0] += 1
+    assert seen == stored

@@ -101,8 +101,8 @@ def backward(grad: Tensor, x: Tensor, words: Tensor, path: int | None = None) ->
     """`portable.backward`; `path` is an index of PATHS, None for the best that the processor has."""
     if grad.shape != x.shape:
         raise RuntimeError(f"a gradient of shape {tuple(grad.shape)} does not fit an input of {tuple(x.shape)}")
-    if _arranged(x, words) and grad.is_contiguous():
-        rows, out = 1, _empty_like(x)
+    if (rows := _arranged(x, words)) and grad.is_contiguous():
+        out = _empty_like(x)
     else:
         rows, x, order, words = _arrange(x, x.stride(), words)
         grad = in_layout(grad, order)
@@ -115,8 +115,8 @@ def encode(
     x: Tensor, words: Tensor, seed: Tensor, bits: int, path: int | None = None, first: int = 0
 ) -> tuple[Tensor, Tensor]:
     """`portable.encode`; `first` is the index of the first element, a multiple of 32."""
-    if _arranged(x, words):
-        rows, y = 1, _empty_like(x)
+    if rows := _arranged(x, words):
+        y = _empty_like(x)
     else:
         rows, x, order, words = _arrange(x, x.stride(), words)
         y = empty(x.shape, order, x.dtype)
@@ -131,8 +131,8 @@ def decode(
     grad: Tensor, codes: Tensor, words: Tensor, bits: int, stride: Sequence[int] | None = None, path: int | None = None
 ) -> Tensor:
     """`portable.decode`."""
-    if _arranged(grad, words) and (stride is None or tuple(stride) == grad.stride()):
-        rows, out = 1, _empty_like(grad)
+    if (rows := _arranged(grad, words)) and (stride is None or tuple(stride) == grad.stride()):
+        out = _empty_like(grad)
     else:
         rows, grad, order, words = _arrange(grad, grad.stride() if stride is None else tuple(stride), words)
         out = empty(grad.shape, order, grad.dtype)
@@ -166,10 +166,16 @@ def _advise(out: Tensor) -> None:
         library.sugar_search_advise(out.data_ptr(), size)
 
 
-def _arranged(x: Tensor, words: Tensor) -> bool:
-    """Whether there is nothing to arrange, as in most calls; small tensors feel every microsecond."""
-    one = words.shape == _ONE and words.dtype == torch.int32 and words.is_contiguous()
-    return one and x.is_contiguous() and x.numel() > 0
+def _arranged(x: Tensor, words: Tensor) -> int:
+    """The number of tables where there is nothing to arrange, as in most calls, else 0.
+
+    Small tensors feel every microsecond.
+    """
+    if not (words.dtype == torch.int32 and words.is_contiguous() and x.is_contiguous() and x.numel()):
+        return 0
+    if words.shape == _ONE:
+        return 1
+    return len(words) if x.dim() and words.shape == (x.shape[0], WORDS) else 0
 
 
 def _empty_like(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sugar_search.activation.exact import compile_tape
-from sugar_search.activation.kernels.operators import backward
+from sugar_search.activation.kernels.operators import backward_at_once
 from sugar_search.activation.table.cache import SAMPLED, table_of
 from sugar_search.symbolic.surrogate import Surrogate
 
@@ -50,7 +50,9 @@ def _of_group(key: str, members: Sequence[Surrogate | None], device: torch.devic
         return partial(torch.ops.aten.threshold_backward, threshold=0)
     if key == "table":
         words = {each: torch.from_numpy(table_of(each.tape).words.copy()) for each in members if each is not None}
-        return partial(backward, words=torch.stack([words[each] for each in members if each is not None]).to(device))
+        return partial(
+            backward_at_once, words=torch.stack([words[each] for each in members if each is not None]).to(device)
+        )
     return partial(_exact, compile_tape(members[0].tape))
 
 

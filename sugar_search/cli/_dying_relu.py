@@ -1,7 +1,6 @@
 """`sugar-search reproduce table2 | table3`: the dying-ReLU study."""
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sugar_search.errors import FileError, InputError, StudyError
+from sugar_search.errors import InputError, StudyError
 
 if TYPE_CHECKING:
     from sugar_search.training.dying_relu import Study
@@ -56,6 +55,7 @@ def run(
     from sugar_search.report.dying_relu import dry_run_text, table_text, write_tables
     from sugar_search.report.folder import write_run_json
     from sugar_search.search.interrupt import Interrupted, shielded, signals
+    from sugar_search.search.room import check_room, make_folder
     from sugar_search.search.store import hold
     from sugar_search.training.dying_relu import study_of
     from sugar_search.training.dying_runs import read_target, run_target
@@ -67,8 +67,8 @@ def run(
         print(dry_run_text(table, study, folder, disk=_bytes(study), as_json=as_json))
         return
     arguments = {"table": table, "surrogate": surrogates, "target": targets, "epochs": epochs, "repeats": repeats}
-    _check_disk(folder, _bytes(study))
-    _make(folder)
+    check_room(folder, _bytes(study) + SPARE_BYTES)
+    make_folder(folder)
     lock = hold(folder)
     found = []
     try:
@@ -118,26 +118,6 @@ def _joined(folder: Path, study: "Study") -> "Study":
 def _bytes(study: "Study") -> int:
     """Of the disk: checkpoints of one method's runs, and the results of all."""
     return study.repeats * (RUN_BYTES + RESULT_BYTES * len(study.methods) * len(study.targets)) + 2**20
-
-
-def _check_disk(folder: Path, need: int) -> None:
-    for path in (folder, *folder.absolute().parents):  # the nearest that is there: nothing is made yet
-        try:
-            free = shutil.disk_usage(path).free
-        except OSError:
-            continue
-        if free < need + SPARE_BYTES:
-            rule = f"the disk of the results folder must have {(need + SPARE_BYTES) / 2**20:.0f} MiB free"
-            raise FileError(rule, f"{free / 2**20:.0f} MiB", "free some space or choose another --out")
-        return
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        rule = "the results folder must be writable"
-        raise FileError(rule, str(folder), f"choose another --out ({error.strerror})") from error
 
 
 def _progress(target: str, epochs: int, *, as_json: bool) -> "Watch":

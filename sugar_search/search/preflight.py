@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +10,10 @@ from pathlib import Path
 from sugar_search.data._about import facts
 from sugar_search.data._dataset import Dataset
 from sugar_search.data._load import load_dataset
-from sugar_search.errors import FileError, InputError, UnknownNameError
+from sugar_search.errors import InputError, UnknownNameError
 from sugar_search.search.execution import MOST_WEIGHTS, TOGETHER
 from sugar_search.search.plan import ENGINES, Plan
+from sugar_search.search.room import check_room
 from sugar_search.search.sampler import SAMPLERS
 from sugar_search.search.store import Store, hold, is_new, storage_errors
 
@@ -206,20 +206,7 @@ def _check_shared_memory(plan: Plan, shape: tuple[int, ...]) -> None:
 
 
 def _check_folder(folder: Path, parameters: int, workers: int) -> None:
-    existing = folder
-    try:
-        while not existing.exists():
-            existing = existing.parent
-        writable = existing.is_dir() and os.access(existing, os.W_OK)
-    except OSError as error:  # a name that is too long, a parent that may not be entered
-        raise FileError("the results folder must be writable", str(folder), str(error.strerror)) from error
-    if not writable:
-        raise FileError("the results folder must be writable", str(folder), "choose another --out")
     # Weights, momentum and their copy while written, for each worker; weights of the finalists' runs.
     # A worker trains small networks in a batch, each with a checkpoint of its own.
     each = TOGETHER if parameters <= MOST_WEIGHTS else 1
-    need = 4 * parameters * (6 * each * max(1, workers) + 24) + 50 * 2**20
-    free = shutil.disk_usage(existing).free
-    if free < need:
-        rule = f"the disk of the results folder must have {need / 2**20:.0f} MiB free"
-        raise FileError(rule, f"{free / 2**20:.0f} MiB", "free some space or choose another --out")
+    check_room(folder, 4 * parameters * (6 * each * max(1, workers) + 24) + 50 * 2**20)

@@ -13,6 +13,7 @@ from sugar_search.search.interrupt import shielded, signals
 from sugar_search.search.plan import Plan
 from sugar_search.search.records import PROPOSAL, Candidate, TrialRecord, candidates
 from sugar_search.search.results import run_spec
+from sugar_search.search.room import make_folder
 from sugar_search.search.sampler import Proposer
 from sugar_search.search.store import Store, hold, storage_errors
 from sugar_search.search.view import StudyView, view
@@ -28,7 +29,7 @@ def run_sitting(plan: Plan, emit: Emit) -> StudyView:
         InputError: the study cannot be opened (see `Store`, `hold`), or Ray lacks the resources.
         Interrupted: SIGINT or SIGTERM; everything finished is saved and the study can be resumed.
     """
-    made = _make(plan.folder)
+    made = make_folder(plan.folder)
     try:
         lock = hold(plan.folder)
     except InputError:
@@ -47,16 +48,6 @@ def run_sitting(plan: Plan, emit: Emit) -> StudyView:
                 return _run(plan, store, resumed, emit)
     finally:
         lock.release()
-
-
-def _make(folder: Path) -> list[Path]:
-    """Makes the results folder; returns the folders that were missing, the innermost first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError("the results folder must be writable", str(folder), str(error.strerror)) from error
-    return missing
 
 
 def _unmake(made: list[Path]) -> None:

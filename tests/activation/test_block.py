@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from default_form import default_form
+from gradients import gradient_from
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -16,6 +17,7 @@ from sugar_search.activation.kinds import FUNCTIONS, KINDS
 from sugar_search.errors import InputError, SugarError
 
 X = torch.tensor([[-3.0, -1.0, -0.1], [0.0, 0.5, 4.0]])
+backward = gradient_from(X)
 G = default_form(ss.surrogate("bsilu").tape)(X)
 FORMULA = compile_tape(ss.surrogate("nelu", alpha=0.5).tape)(X)
 NELU = default_form(ss.surrogate("nelu", alpha=0.5).tape)(X)
@@ -29,12 +31,6 @@ def fresh_compiler():
     torch._dynamo.reset()
     yield
     assert torch.overrides._len_torch_function_stack() == 0
-
-
-def backward(function, x=X):
-    x = x.clone().requires_grad_()
-    function(x).backward(torch.ones_like(x))
-    return x.grad
 
 
 def call(x):

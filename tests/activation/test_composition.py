@@ -9,6 +9,7 @@ import pickle
 import pytest
 import torch
 from default_form import default_form
+from gradients import gradient_from
 from torch import nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jvp, vmap
@@ -18,6 +19,7 @@ from sugar_search.activation.module import SugarReLU
 from sugar_search.symbolic.surrogate import surrogate
 
 X = torch.tensor([[-3.0, -1.0, -0.1], [0.0, 0.5, 4.0]])
+backward = gradient_from(X)
 ACTIVATION = SugarReLU("bsilu")
 G = default_form(ACTIVATION.surrogate.tape)(X)
 
@@ -25,12 +27,6 @@ G = default_form(ACTIVATION.surrogate.tape)(X)
 @pytest.fixture(autouse=True)
 def fresh_compiler():
     torch._dynamo.reset()
-
-
-def backward(function, x=X):
-    x = x.clone().requires_grad_()
-    function(x).backward(torch.ones_like(x))
-    return x.grad
 
 
 def compiled(function, fullgraph=True, backend="aot_eager"):

@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from default_form import default_form
+from gradients import gradient_from
 from recompute_sites import storages
 from torch import nn
 from torch.func import functional_call, grad, vmap
@@ -18,16 +19,10 @@ from sugar_search.activation.table.cache import ranged_table_of
 from sugar_search.errors import InputError
 
 X = torch.linspace(-6, 6, 4 * 97).reshape(4, 97)
+backward = gradient_from(X)
 MODES = ("exact", "bits8", "bits4", "recompute")
 CODED = ("bits8", "bits4")
 BITS = {"bits8": 8, "bits4": 4}
-
-
-def backward(function, x=X):
-    x = x.clone().requires_grad_()
-    y = function(x)
-    y.backward(torch.ones_like(y))
-    return x.grad
 
 
 def gradient(activation, wrap=lambda f: f, x=X):

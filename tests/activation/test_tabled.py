@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from default_form import default_form
+from gradients import gradient_from
 from recompute_sites import storages
 from torch import nn
 from torch.func import functional_call, grad, vmap
@@ -17,15 +18,9 @@ from sugar_search.errors import InputError
 from sugar_search.symbolic.surrogate import surrogate
 
 X = torch.linspace(-6, 6, 194).reshape(2, 97)
+backward = gradient_from(X)
 # No table holds it to 1e-6: its slope at 0 is infinite.
 STEEP = "where(x > 0, 1, sqrt(sqrt(abs(x)))*exp(x))"
-
-
-def backward(function, x=X):
-    x = x.clone().requires_grad_()
-    y = function(x)
-    y.backward(torch.ones_like(y))
-    return x.grad
 
 
 def wanted(text, x=X, **parameters):

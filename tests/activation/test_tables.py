@@ -10,6 +10,7 @@ import pickle
 import pytest
 import torch
 from default_form import default_form
+from gradients import gradient_from
 from torch import nn
 from torch.func import functional_call
 
@@ -19,14 +20,8 @@ from sugar_search.activation.module import SugarReLU
 from sugar_search.symbolic.surrogate import surrogate
 
 X = torch.linspace(-6, 6, 97)
+backward = gradient_from(X)
 CPU, META = torch.device("cpu"), torch.device("meta")
-
-
-def backward(function, x=X):
-    x = x.clone().requires_grad_()
-    y = function(x)
-    y.backward(torch.ones_like(y))
-    return x.grad
 
 
 def wanted(text):

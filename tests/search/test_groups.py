@@ -66,7 +66,7 @@ def test_preflight_asks_for_the_disk_of_all_members_of_a_group(plan, monkeypatch
             preflight.preflight(chosen)
         return int(str(caught.value).partition("must have ")[2].split()[0])
 
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage._replace(free=60 * 2**20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=60 * 2**20))
     monkeypatch.setattr(preflight, "TOGETHER", 1000)
     many = needs()
     monkeypatch.setattr(preflight, "TOGETHER", 2000)

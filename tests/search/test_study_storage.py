@@ -13,6 +13,7 @@ from studies import results
 from sugar_search.errors import FileError, StudyError
 from sugar_search.search import sitting
 from sugar_search.search import store as stores
+from sugar_search.search.room import make_folder
 from sugar_search.search.sitting import run_sitting
 from sugar_search.search.view import read_study
 
@@ -73,7 +74,7 @@ def test_a_storage_that_cannot_be_opened_leaves_nothing_behind(plan, tmp_path, u
 
 def test_a_sitting_that_never_began_leaves_the_others_alone(plan, tmp_path):
     good, bad = plan(study="good"), replace(plan(study="bad"), url="nonsense")
-    made = sitting._make(bad.folder)  # both found no results folder
+    made = make_folder(bad.folder)  # both found no results folder
     assert good.folder.parent in made
     good.folder.mkdir()
     (good.folder / "study.db").write_text("precious")

@@ -34,7 +34,7 @@ const int32_t sugar_search_layout[] = {
 };
 
 #define BLOCK 256 /* elements */
-#define LONGEST 4096
+#define LONGEST 4096 /* elements that are read from the whole core before its inner half is tried again, at most */
 #define END ((float)(1 << OCTAVES_END))
 
 enum type { F32, F64, F16, BF16 };

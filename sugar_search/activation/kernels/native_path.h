@@ -223,7 +223,7 @@ FN void N(loop)(int what, int type, const struct call *shared, int64_t row, int6
     int64_t wide = GROUP; /* elements that are read from the whole core before its inner half is tried again */
     for (int64_t done, before = 0; begin + GROUP <= end; begin += done, before = done) {
         (void)before, (void)wide;
-        const uint64_t index = index_of(&call, row, begin), beyond = (index >> 33) + 1 << 33;
+        const uint64_t index = index_of(&call, row, begin), beyond = ((index >> 33) + 1) << 33;
         int64_t left = (end - begin) / GROUP * GROUP;
         if (what == ENCODE && index + (uint64_t)left > beyond) left = (int64_t)(beyond - index);
         const struct place at = place_of(what, &call, row, begin, size);
